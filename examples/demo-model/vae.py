@@ -1,0 +1,105 @@
+"""Trains the autoencoder on shapes, then bakes the latent scale of Stable Diffusion 1.x into its weights."""
+
+import math
+import time
+from pathlib import Path
+
+import torch
+from diffusers import AutoencoderKL
+from torch.nn import functional as F
+
+import shapes
+from models import LATENT_SCALE, make_vae
+
+SMALL_SHARE = 0.5
+FIRST_LOGVAR = -4.0
+KL_WEIGHT = 5e-4
+EDGE_WEIGHT = 4.0
+
+
+def _edges(pictures: torch.Tensor) -> torch.Tensor:
+    """1 near a change of colour, else 0: flat areas are easy and would hide the outline in the mean."""
+    blurred = F.avg_pool2d(F.pad(pictures, (2, 2, 2, 2), mode="replicate"), 5, stride=1)
+    return ((pictures - blurred).abs().amax(dim=1, keepdim=True) > 0.05).float()
+
+
+def loss_of(vae: AutoencoderKL, pictures: torch.Tensor) -> tuple[torch.Tensor, float]:
+    """Training loss and plain mean absolute error of a reconstruction from a sampled latent."""
+    with torch.autocast("cpu", torch.bfloat16):
+        posterior = vae.encode(pictures).latent_dist
+        decoded = vae.decode(posterior.sample()).sample
+    error = decoded.float() - pictures
+    weight = 1 + EDGE_WEIGHT * _edges(pictures)
+    pixel = (weight * (error.abs() + error.square())).sum() / (3 * weight.sum())
+    mean, logvar = posterior.mean.float(), posterior.logvar.float()
+    divergence = 0.5 * (mean.square() + logvar.exp() - 1 - logvar).mean()
+    return pixel + KL_WEIGHT * divergence, error.abs().mean().item()
+
+
+def _batch(share: float) -> torch.Tensor:
+    """Pictures of half the size for the first part of the time (four times cheaper), whole ones for the rest."""
+    if share >= SMALL_SHARE:
+        return shapes.render(shapes.random_scene(8))
+    return F.avg_pool2d(shapes.render(shapes.random_scene(16)), 2)
+
+
+def learning_rate(share: float, high: float, low: float, step: int, warm_up: int) -> float:
+    """Linear warm-up by steps, then a cosine over the share of the time that has passed."""
+    cosine = low + 0.5 * (high - low) * (1 + math.cos(math.pi * min(share, 1.0)))
+    return cosine * min(1.0, (step + 1) / warm_up)
+
+
+def train_vae(work: Path, minutes: float) -> None:
+    """Train for the given time; goes on from ``work/vae.pt`` and writes it every 100 steps."""
+    checkpoint = work / "vae.pt"
+    vae, step, spent = make_vae(), 0, 0.0
+    # At the default variance of 1 the sampled noise would drown the first signals.
+    torch.nn.init.constant_(vae.quant_conv.bias[4:].detach(), FIRST_LOGVAR)
+    optimiser = torch.optim.Adam(vae.parameters(), 6e-4, betas=(0.9, 0.99))
+    if checkpoint.exists():
+        saved = torch.load(checkpoint, weights_only=True)
+        vae.load_state_dict(saved["vae"])
+        optimiser.load_state_dict(saved["optimiser"])
+        step, spent = saved["step"], saved["spent"]
+    begun = time.monotonic() - spent
+    while (spent := time.monotonic() - begun) < minutes * 60:
+        share = spent / (minutes * 60)
+        for group in optimiser.param_groups:
+            group["lr"] = learning_rate(share, 6e-4, 5e-5, step, 50)
+        loss, error = loss_of(vae, _batch(share))
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(vae.parameters(), 1.0)
+        optimiser.step()
+        optimiser.zero_grad()
+        step += 1
+        if step % 20 == 0:
+            print(f"vae step {step} {spent:.0f}s loss {loss.item():.4f} error {error:.4f}", flush=True)
+        if step % 100 == 0:
+            state = {"vae": vae.state_dict(), "optimiser": optimiser.state_dict(), "step": step, "spent": spent}
+            torch.save(state, checkpoint)
+    bake_scale(vae)
+    torch.save({"vae": vae.state_dict(), "step": step, "spent": spent}, work / "vae-done.pt")
+
+
+@torch.no_grad()
+def bake_scale(vae: AutoencoderKL) -> None:
+    """Rescale both quantisation convolutions so that latent * 0.18215 has mean 0 and deviation 1 per channel."""
+    vae.eval()
+    scenes = shapes.all_scenes()
+    pictures = shapes.render(scenes).split(40)
+    latents = torch.cat([vae.encode(part).latent_dist.mean for part in pictures])
+    mean = latents.mean(dim=(0, 2, 3))
+    scale = latents.std(dim=(0, 2, 3)) * LATENT_SCALE
+    before, after = vae.quant_conv, vae.post_quant_conv
+    before.weight[:4] /= scale.view(-1, 1, 1, 1)
+    before.bias[:4] = (before.bias[:4] - mean) / scale
+    before.bias[4:] -= 2 * scale.log()
+    after.bias += after.weight[:, :, 0, 0] @ mean
+    after.weight *= scale.view(1, -1, 1, 1)
+
+
+def load_vae(work: Path) -> AutoencoderKL:
+    """The trained autoencoder with the scale baked in."""
+    vae = make_vae()
+    vae.load_state_dict(torch.load(work / "vae-done.pt", weights_only=True)["vae"])
+    return vae.eval()

@@ -1,0 +1,145 @@
+//! The importer's part of the worker protocol, and the result it leaves in its termination message.
+//!
+//! | call | answers |
+//! |---|---|
+//! | `POST /worker/v1/import/claim` | 200 [`ImportTask`], 409 when there is nothing to import |
+//! | `POST /worker/v1/import/progress` [`ImportProgress`] | 204 |
+//! | `POST /worker/v1/import/store` [`StoreRequest`] | 200 [`StorePlan`]: where the bytes go; an object that is there already needs none |
+//! | `POST /worker/v1/import/complete` [`StoreDone`] | 204 once the facade has completed the upload and seen the object's size |
+//!
+//! All four may be repeated. A crash leaves at worst an unfinished multipart upload, which the facade aborts.
+
+use serde::{Deserialize, Serialize};
+
+use crate::FailureReport;
+
+pub const CLAIM_IMPORT_PATH: &str = "/worker/v1/import/claim";
+pub const IMPORT_PROGRESS_PATH: &str = "/worker/v1/import/progress";
+pub const STORE_IMPORT_PATH: &str = "/worker/v1/import/store";
+pub const COMPLETE_IMPORT_PATH: &str = "/worker/v1/import/complete";
+
+/// What to import.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ImportTask {
+    /// Name of the Model.
+    pub model: String,
+    /// What the Model says it is, e.g. `Checkpoint`; the header must agree.
+    pub model_type: String,
+    pub files: Vec<ImportFile>,
+    /// Largest file that is accepted, in bytes.
+    pub max_bytes: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ImportFile {
+    pub name: String,
+    pub origin: Origin,
+    /// The hash that the Model's spec asks for.
+    pub sha256: Option<String>,
+}
+
+/// Where the bytes are.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all_fields = "camelCase")]
+pub enum Origin {
+    /// In our object store under `key` already; read through the presigned `url`, stay where they are.
+    Stored { key: String, url: String },
+    /// At an address that a user named: only to be fetched through the guarded client.
+    Http { url: String, headers: Vec<(String, String)> },
+}
+
+/// Without URLs and headers, which carry secrets.
+impl std::fmt::Debug for Origin {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Stored { key, .. } => f.debug_struct("Stored").field("key", key).finish_non_exhaustive(),
+            Self::Http { .. } => f.debug_struct("Http").finish_non_exhaustive(),
+        }
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ImportProgress {
+    pub bytes_done: u64,
+    /// Unset while the origin has not said its size.
+    pub bytes_total: Option<u64>,
+    pub bytes_per_second: u64,
+}
+
+/// A file that was fetched and hashed, on its way into the store.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct StoreRequest {
+    pub sha256: String,
+    pub size_bytes: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct StorePlan {
+    /// Where the object is or will be.
+    pub key: String,
+    /// Empty when the object is there already.
+    pub parts: Vec<PartSlot>,
+    /// Given back in [`StoreDone`]; empty when there is nothing to send.
+    pub upload_id: String,
+    /// Every part but the last has this size.
+    pub part_size: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PartSlot {
+    /// From 1.
+    pub part_number: u32,
+    /// Presigned PUT of the part.
+    pub url: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct StoreDone {
+    pub key: String,
+    pub upload_id: String,
+    pub size_bytes: u64,
+    pub parts: Vec<PartDone>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PartDone {
+    pub part_number: u32,
+    pub etag: String,
+}
+
+/// The importer's termination message, as JSON: at most 4096 bytes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ImportResult {
+    Succeeded(ImportedModel),
+    Failed(FailureReport),
+}
+
+/// What the operator writes into the Model's status.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ImportedModel {
+    pub files: Vec<ImportedFile>,
+    /// E.g. `Sd1`; `Unknown` never succeeds for a Checkpoint.
+    pub family: String,
+    /// `epsilon` or `v_prediction`.
+    pub prediction_type: Option<String>,
+    /// `f16`, `bf16`, `f32`.
+    pub precision: Option<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ImportedFile {
+    pub name: String,
+    pub key: String,
+    pub sha256: String,
+    pub size_bytes: u64,
+}

@@ -1,0 +1,15 @@
+//! Names: every known layout of a Stable Diffusion model is translated into one, that of diffusers,
+//! with the prefixes `unet.`, `vae.` and `text.`.
+//!
+//! Facts: the module trees of CompVis `ldm`/Stability `sgm` and of diffusers, and the conversion table
+//! in diffusers' `loaders/single_file_utils.py`.
+
+mod clip;
+mod ldm;
+mod unet;
+mod vae;
+
+pub use clip::rename_clip;
+pub use ldm::rename_ldm;
+pub use unet::UnetNames;
+pub use vae::{rename_diffusers_vae, rename_ldm_vae};

@@ -1,0 +1,19 @@
+//! Weight files, read as if an enemy had written them.
+//!
+//! A file is refused from its header alone ([`Header::parse`]) before a byte of any tensor is touched;
+//! only then is it mapped into memory and tensors are copied out of it, one at a time.
+
+mod dtype;
+mod error;
+mod header;
+mod mapped;
+mod params;
+mod sniff;
+mod store;
+
+pub use dtype::Dtype;
+pub use error::HeaderError;
+pub use header::{Header, MAX_HEADER_BYTES, TensorEntry, required_prefix};
+pub use params::{Params, WeightError};
+pub(crate) use sniff::name_of_foreign_format;
+pub use store::{FileHeader, Weights, WeightsBuilder, read_header};

@@ -1,0 +1,201 @@
+//! One or several mapped files seen as one set of named tensors, under the crate's own names.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use candle_core::{Device, Tensor};
+use half::{bf16, f16};
+
+use super::dtype::Dtype;
+use super::header::{Header, TensorEntry, required_prefix};
+use super::mapped::MappedFile;
+use super::params::WeightError;
+
+/// An open file and its checked header.
+#[derive(Debug)]
+pub struct FileHeader {
+    pub path: PathBuf,
+    pub header: Header,
+    file: File,
+}
+
+/// Opens a file and checks its header; reads nothing else.
+///
+/// # Errors
+/// The file cannot be read, or its header is refused.
+pub fn read_header(path: &Path) -> Result<FileHeader, WeightError> {
+    let io = |source| WeightError::Io { path: path.display().to_string(), source };
+    let refused = |source| WeightError::Header { path: path.display().to_string(), source };
+    let mut file = File::open(path).map_err(io)?;
+    let meta = file.metadata().map_err(io)?;
+    if !meta.is_file() {
+        return Err(WeightError::NotAFile { path: path.display().to_string() });
+    }
+    let file_len = meta.len();
+    let mut prefix = Vec::with_capacity(64);
+    file.by_ref().take(64).read_to_end(&mut prefix).map_err(io)?;
+    let need = required_prefix(&prefix, file_len).map_err(refused)?;
+    let rest = need.saturating_sub(prefix.len() as u64);
+    file.by_ref().take(rest).read_to_end(&mut prefix).map_err(io)?;
+    let header = Header::parse(&prefix, file_len).map_err(refused)?;
+    Ok(FileHeader { path: path.to_owned(), header, file })
+}
+
+/// Where a tensor of the crate's naming lies.
+#[derive(Debug, Clone)]
+struct Place {
+    file: usize,
+    entry: TensorEntry,
+    /// The name in the file, which is what messages show.
+    original: String,
+}
+
+/// All tensors of a model under one naming (that of diffusers, prefixed `unet.`, `vae.`, `text.`).
+#[derive(Debug)]
+pub struct Weights {
+    files: Vec<MappedFile>,
+    places: BTreeMap<String, Place>,
+}
+
+/// Collects files and the names their tensors get.
+#[derive(Debug, Default)]
+pub struct WeightsBuilder {
+    files: Vec<MappedFile>,
+    places: BTreeMap<String, Place>,
+}
+
+impl WeightsBuilder {
+    /// Maps `file` and takes the tensors for which `rename` gives a name.
+    ///
+    /// # Errors
+    /// The file cannot be mapped, it shrank since its header was read, or two tensors get one name.
+    pub fn add(
+        &mut self,
+        file: FileHeader,
+        rename: impl Fn(&str) -> Option<String>,
+    ) -> Result<(), WeightError> {
+        let path = file.path.display().to_string();
+        let map =
+            MappedFile::open(&file.file).map_err(|source| WeightError::Io { path: path.clone(), source })?;
+        if (map.bytes().len() as u64) < file.header.file_len {
+            return Err(WeightError::Shrank { path });
+        }
+        let index = self.files.len();
+        for (original, entry) in file.header.tensors {
+            let Some(name) = rename(&original) else { continue };
+            if let Some(first) = self.places.get(&name) {
+                return Err(WeightError::Ambiguous { name, first: first.original.clone(), second: original });
+            }
+            self.places.insert(name, Place { file: index, entry, original });
+        }
+        self.files.push(map);
+        Ok(())
+    }
+
+    /// The finished set, ready to be read from several threads.
+    pub fn build(self) -> Arc<Weights> {
+        Arc::new(Weights { files: self.files, places: self.places })
+    }
+}
+
+impl Weights {
+    /// All names with their shapes, in order.
+    pub fn shapes(&self) -> impl Iterator<Item = (&str, &[usize])> {
+        self.places.iter().map(|(name, place)| (name.as_str(), place.entry.shape.as_slice()))
+    }
+
+    /// The shape of a tensor, if there is one of that name.
+    pub fn shape(&self, name: &str) -> Option<&[usize]> {
+        self.places.get(name).map(|p| p.entry.shape.as_slice())
+    }
+
+    /// The name that a tensor has in its file.
+    pub fn original_name(&self, name: &str) -> Option<&str> {
+        self.places.get(name).map(|p| p.original.as_str())
+    }
+
+    /// A tensor as f32 on the CPU.
+    ///
+    /// # Errors
+    /// There is none, its element type is not a float, or it holds infinities or NaN.
+    pub fn tensor(&self, name: &str) -> Result<Tensor, WeightError> {
+        let place =
+            self.places.get(name).ok_or_else(|| WeightError::Missing { name: name.to_owned() })?;
+        let bytes = self
+            .files
+            .get(place.file)
+            .and_then(|f| f.bytes().get(place.entry.begin as usize..place.entry.end as usize))
+            .ok_or_else(|| WeightError::Missing { name: place.original.clone() })?;
+        let values = to_f32(place, bytes)?;
+        if let Some(index) = values.iter().position(|v| !v.is_finite()) {
+            return Err(WeightError::NotFinite { name: place.original.clone(), index, value: values[index] });
+        }
+        Tensor::from_vec(values, place.entry.shape.as_slice(), &Device::Cpu)
+            .map_err(|source| WeightError::Tensor { name: place.original.clone(), source })
+    }
+}
+
+fn to_f32(place: &Place, bytes: &[u8]) -> Result<Vec<f32>, WeightError> {
+    let dtype = place.entry.dtype;
+    Ok(match dtype {
+        Dtype::F32 => bytes.as_chunks().0.iter().map(|b| f32::from_le_bytes(*b)).collect(),
+        Dtype::F16 => bytes.as_chunks().0.iter().map(|b| f16::from_le_bytes(*b).to_f32()).collect(),
+        Dtype::Bf16 => bytes.as_chunks().0.iter().map(|b| bf16::from_le_bytes(*b).to_f32()).collect(),
+        Dtype::F64 => bytes.as_chunks().0.iter().map(|b| f64::from_le_bytes(*b) as f32).collect(),
+        _ => return Err(WeightError::Dtype { name: place.original.clone(), dtype: dtype.name() }),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+
+    fn write(json: &str, data: &[u8]) -> tempfile::NamedTempFile {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        file.write_all(&(json.len() as u64).to_le_bytes()).unwrap();
+        file.write_all(json.as_bytes()).unwrap();
+        file.write_all(data).unwrap();
+        file
+    }
+
+    fn load(dtype: &str, data: &[u8]) -> Result<Vec<f32>, WeightError> {
+        let json = format!(
+            r#"{{"a":{{"dtype":"{dtype}","shape":[{}],"data_offsets":[0,{}]}}}}"#,
+            data.len() / (Dtype::parse(dtype).unwrap().bits() / 8) as usize,
+            data.len()
+        );
+        let file = write(&json, data);
+        let mut builder = WeightsBuilder::default();
+        builder.add(read_header(file.path())?, |n| Some(format!("x.{n}")))?;
+        Ok(builder.build().tensor("x.a")?.to_vec1().unwrap())
+    }
+
+    #[test]
+    fn every_float_type_becomes_f32() {
+        let f16s: Vec<u8> = [1.5, -2.0].iter().flat_map(|v| f16::from_f32(*v).to_le_bytes()).collect();
+        let bf16s: Vec<u8> = [1.5, -2.0].iter().flat_map(|v| bf16::from_f32(*v).to_le_bytes()).collect();
+        let f32s: Vec<u8> = [1.5_f32, -2.0].iter().flat_map(|v| v.to_le_bytes()).collect();
+        let f64s: Vec<u8> = [1.5_f64, -2.0].iter().flat_map(|v| v.to_le_bytes()).collect();
+        for (dtype, data) in [("F16", f16s), ("BF16", bf16s), ("F32", f32s), ("F64", f64s)] {
+            assert_eq!(load(dtype, &data).unwrap(), [1.5, -2.0], "{dtype}");
+        }
+    }
+
+    #[test]
+    fn integers_and_nan_are_named_errors() {
+        assert_eq!(load("I32", &[0; 8]).unwrap_err().reason(), "UnsupportedDtype");
+        assert_eq!(load("F32", &f32::NAN.to_le_bytes()).unwrap_err().reason(), "NotFiniteWeights");
+        assert_eq!(load("F32", &f32::INFINITY.to_le_bytes()).unwrap_err().reason(), "NotFiniteWeights");
+    }
+
+    #[test]
+    fn a_folder_and_a_missing_file_are_errors() {
+        let dir = tempfile::tempdir().unwrap();
+        assert_eq!(read_header(dir.path()).unwrap_err().reason(), "NotAFile");
+        assert_eq!(read_header(&dir.path().join("none")).unwrap_err().reason(), "FileUnreadable");
+    }
+}
