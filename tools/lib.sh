@@ -1,0 +1,55 @@
+# Shared by the scripts beside it: progress lines, paths, Debian packages, tools. Source it.
+# shellcheck shell=bash
+set -euo pipefail
+
+ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+export EASEL_CACHE_DIR=${EASEL_CACHE_DIR:-$HOME/.cache/easel}
+# Shared by every checkout of this user, so that a second clone does not compile the dependencies again.
+export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$EASEL_CACHE_DIR/target}
+export PATH=$EASEL_CACHE_DIR/bin:$PATH:/usr/sbin:/sbin
+VERSION=$(sed -n 's/^version = "\(.*\)"/\1/p' "$ROOT/Cargo.toml" | head -1)
+STARTED=$SECONDS
+# shellcheck disable=SC2034
+RELEASE_DIR=$CARGO_TARGET_DIR/$(rustc --print host-tuple 2>/dev/null || true)/release
+
+# say TEXT: a progress line with the seconds since the script began.
+say() { printf '[%4ds] %s\n' $((SECONDS - STARTED)) "$*" >&2; }
+die() { printf 'error: %s\n' "$*" >&2; exit 1; }
+
+# need_commands NAME...: ends with a remedy when one is missing.
+need_commands() {
+  local name
+  for name in "$@"; do
+    command -v "$name" >/dev/null || die "\`$name\` is not installed; Easel is built with Rust (rustup.rs) and Go (go.dev)"
+  done
+}
+
+# need_packages PACKAGE...: installs the Debian packages that are absent, saying so.
+need_packages() {
+  local missing=() package
+  for package in "$@"; do
+    dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || missing+=("$package")
+  done
+  [ ${#missing[@]} -eq 0 ] && return
+  command -v apt-get >/dev/null || die "these Debian packages are needed, and apt-get is not here: ${missing[*]}"
+  [ "$(id -u)" = 0 ] || die "these Debian packages are needed; as root run: apt-get install ${missing[*]}"
+  say "installing Debian packages: ${missing[*]}"
+  export DEBIAN_FRONTEND=noninteractive
+  apt-get update -qq </dev/null >/dev/null
+  apt-get install -y -qq --no-install-recommends "${missing[@]}" </dev/null >/dev/null
+}
+
+# cargo_build ARG...: a release build with cargo's own progress.
+cargo_build() { (cd "$ROOT" && cargo build --release --locked "$@" </dev/null); }
+
+# cluster_up NAME: starts the local cluster, or uses the one that KUBECONFIG names.
+cluster_up() {
+  if [ -n "${EASEL_USER_KUBECONFIG:=${KUBECONFIG:-}}" ]; then
+    say "using the cluster of KUBECONFIG=$EASEL_USER_KUBECONFIG"
+    return
+  fi
+  KUBECONFIG=$(easel-cluster up --name "$1" </dev/null)
+  export KUBECONFIG
+}
+
+kubectl() { easel-cluster kubectl "$@"; }

@@ -1,0 +1,53 @@
+#!/usr/bin/env bash
+# `make test`: every test, in the order in which a fault is cheapest to find.
+# Usage: tools/test.sh [lint] [unit] [chart] [e2e]    (none: all of them)
+source "$(dirname "$0")/lib.sh"
+cd "$ROOT"
+parts=${*:-lint unit chart e2e}
+wants() { [[ " $parts " == *" $1 "* ]]; }
+CLUSTER=easel-test
+
+tools/deps.sh build
+if wants lint; then
+  say "cargo fmt, cargo clippy, shell syntax, go vet"
+  cargo fmt --all --check
+  cargo clippy --locked --workspace --all-targets --quiet -- -D warnings
+  for script in tools/*.sh examples/demo/*.sh tests/cluster/*.sh .ci/run; do bash -n "$script"; done
+fi
+if wants unit || wants chart || wants e2e; then
+  tools/deps.sh cluster test
+fi
+if wants unit; then
+  say "cargo test: every crate but the cluster tests"
+  cargo test --release --locked --workspace --exclude easel-tests </dev/null
+  say "go test: the local cluster's program"
+  (cd tests/cluster && go vet ./... && go test ./...)
+fi
+if wants chart || wants e2e; then
+  say "a local cluster for the tests"
+  cleanup() {
+    status=$?
+    if [ -z "$EASEL_USER_KUBECONFIG" ]; then
+      easel-cluster down --name "$CLUSTER" </dev/null || status=1
+    fi
+    exit "$status"
+  }
+  cluster_up "$CLUSTER"
+  trap cleanup EXIT
+  tools/images.sh --load "$CLUSTER" >/dev/null
+  if wants e2e; then
+    say "cargo test -p easel-tests: the API server's rules"
+    cargo test --release --locked -p easel-tests --test crd_rules </dev/null
+  fi
+  if wants chart; then
+    say "the chart: lint, schemas, installation, upgrade"
+    tests/chart/run.sh
+  fi
+  if wants e2e; then
+    say "cargo test -p easel-tests: whole flows with real pods"
+    tools/install-chart.sh easel-test --values tests/values.yaml
+    EASEL_URL=$(tools/facade-url.sh easel-test) EASEL_NAMESPACE=easel-test \
+      cargo test --release --locked -p easel-tests --test flows -- --test-threads 2 </dev/null
+  fi
+fi
+say "all of it passed: $parts"
