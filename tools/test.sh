@@ -45,9 +45,13 @@ if wants chart || wants e2e; then
   fi
   if wants e2e; then
     say "cargo test -p easel-tests: whole flows with real pods"
+    tools/test-images.sh "$CLUSTER"
     tools/install-chart.sh easel-test --values tests/values.yaml
-    EASEL_URL=$(tools/facade-url.sh easel-test) EASEL_NAMESPACE=easel-test \
-      cargo test --release --locked -p easel-tests --test flows -- --test-threads 2 </dev/null
+    EASEL_URL=$(tools/facade-url.sh easel-test)
+    export EASEL_URL EASEL_NAMESPACE=easel-test
+    cargo test --release --locked -p easel-tests --test flows -- --test-threads 2 </dev/null
+    say "cargo test -p easel-tests: processes that die in the middle"
+    cargo test --release --locked -p easel-tests --lib --test disruption -- --test-threads 1 </dev/null
   fi
 fi
 say "all of it passed: $parts"

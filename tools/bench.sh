@@ -1,0 +1,24 @@
+#!/usr/bin/env bash
+# `make bench`: the figures that the README speaks of, on this machine. Usage: tools/bench.sh [store] [facade] [cluster]
+source "$(dirname "$0")/lib.sh"
+cd "$ROOT"
+parts=${*:-store facade cluster}
+wants() { [[ " $parts " == *" $1 "* ]]; }
+echo "machine: $(nproc) cores, $(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -1), $(free -g | awk '/^Mem:/{print $2}') GiB"
+tools/deps.sh build cluster test
+
+if wants store; then
+  say "job store: claim + complete"
+  cargo bench --locked -p easel-store --bench job_store </dev/null
+fi
+if wants facade; then
+  say "facade: POST latency, 50 concurrent callers"
+  cargo bench --locked -p easel-facade --bench post_latency </dev/null
+fi
+if wants cluster; then
+  say "cluster: operator, memory, time to ready, time to a picture"
+  cluster_up easel
+  [ -n "$EASEL_USER_KUBECONFIG" ] || tools/images.sh --load easel >/dev/null
+  tools/install-chart.sh easel --values examples/demo/values.yaml
+  EASEL_URL=$(tools/facade-url.sh easel) EASEL_NAMESPACE=easel cargo run --release --locked -p easel-tests --bin easel-bench </dev/null
+fi
