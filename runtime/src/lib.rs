@@ -1,1 +1,16 @@
-//! See README.md.
+//! The server around the diffusion engine: the worker loop of an Endpoint's pods (`serve`), the importer of Models
+//! (`import`), and the commands that need no cluster (`generate`, `inspect`).
+//!
+//! The process holds no credentials but its token for the facade: every input and output is a presigned address.
+
+pub mod backoff;
+pub mod cache;
+pub mod cli;
+pub mod engine;
+pub mod error;
+pub mod facade;
+pub mod fetch;
+pub mod import;
+pub mod net;
+pub mod termination;
+pub mod worker;

@@ -1,0 +1,80 @@
+//! Progress on standard error: one line that is drawn again on a terminal, a line now and then elsewhere.
+
+use std::io::{IsTerminal, Write};
+use std::time::{Duration, Instant};
+
+use crate::engine::StepProgress;
+
+/// Between two lines where nobody watches.
+const LINE_PERIOD: Duration = Duration::from_secs(10);
+const WIDTH: usize = 30;
+
+pub(super) struct Bar {
+    terminal: bool,
+    /// When the denoising of the first step began; loading and encoding would spoil the figure.
+    began: Option<Instant>,
+    last_line: Option<Instant>,
+    last_stage: &'static str,
+}
+
+impl Bar {
+    pub(super) fn new() -> Self {
+        Self { terminal: std::io::stderr().is_terminal(), began: None, last_line: None, last_stage: "" }
+    }
+
+    pub(super) fn show(&mut self, progress: StepProgress) {
+        let began = *self.began.get_or_insert_with(Instant::now);
+        let line = render(progress, began.elapsed());
+        if self.terminal {
+            // Standard error that is gone is no reason to stop rendering.
+            let _ = write!(std::io::stderr(), "\r\x1b[2K{line}");
+            return;
+        }
+        let due = self.last_line.is_none_or(|last| last.elapsed() >= LINE_PERIOD);
+        if due || progress.stage != self.last_stage || progress.step == progress.total {
+            let _ = writeln!(std::io::stderr(), "{line}");
+            self.last_line = Some(Instant::now());
+            self.last_stage = progress.stage;
+        }
+    }
+
+    /// Leaves the last line standing.
+    pub(super) fn finish(&self) {
+        if self.terminal {
+            let _ = writeln!(std::io::stderr());
+        }
+    }
+}
+
+fn render(progress: StepProgress, elapsed: Duration) -> String {
+    let StepProgress { stage, step, total } = progress;
+    let filled = WIDTH * step as usize / (total.max(1) as usize);
+    let bar: String = (0..WIDTH).map(|i| if i < filled { '#' } else { '.' }).collect();
+    let mut line = format!("{stage:<9} [{bar}] {step}/{total}");
+    if step > 0 {
+        let per_step = elapsed.as_secs_f64() / f64::from(step);
+        let left = per_step * f64::from(total.saturating_sub(step));
+        line.push_str(&format!("  {per_step:.2} s/step  ETA {}", clock(left)));
+    }
+    line
+}
+
+fn clock(seconds: f64) -> String {
+    let seconds = seconds.round() as u64;
+    format!("{}:{:02}", seconds / 60, seconds % 60)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_shows_speed_and_what_is_left() {
+        let progress = StepProgress { stage: "Denoising", step: 5, total: 20 };
+        let want = "Denoising [#######.......................] 5/20  2.00 s/step  ETA 0:30";
+        assert_eq!(render(progress, Duration::from_secs(10)), want);
+        let start = StepProgress { stage: "Encoding", step: 0, total: 20 };
+        assert_eq!(render(start, Duration::ZERO), format!("Encoding  [{}] 0/20", ".".repeat(30)));
+        assert_eq!(clock(3725.4), "62:05");
+    }
+}

@@ -1,0 +1,71 @@
+//! What the worker needs of an engine. Everything here blocks and belongs on a thread of its own.
+
+use std::ops::ControlFlow;
+use std::path::Path;
+use std::sync::Arc;
+
+use easel_diffusion::Picture;
+use easel_protocol::{FailureReport, GenerationRequest};
+
+/// Makes models of files.
+pub trait Engine: Send + Sync {
+    /// Reads the weights in `path`.
+    ///
+    /// # Errors
+    /// Permanent when the file itself is at fault.
+    fn load(&self, path: &Path, label: &ModelLabel) -> Result<Arc<dyn LoadedModel>, EngineError>;
+}
+
+/// Weights in memory.
+pub trait LoadedModel: Send + Sync {
+    /// What the weights take.
+    fn weight_bytes(&self) -> u64;
+
+    /// Renders all pictures of `request`. `on_progress` is called at least once per step; when it breaks, the
+    /// engine stops within that step and returns [`EngineError::Stopped`].
+    ///
+    /// # Errors
+    /// See [`EngineError`].
+    fn generate(
+        &self,
+        request: &GenerationRequest,
+        on_progress: &mut OnProgress<'_>,
+    ) -> Result<Vec<Picture>, EngineError>;
+}
+
+/// Told after each step; may stop the work.
+pub type OnProgress<'a> = dyn FnMut(StepProgress) -> ControlFlow<()> + 'a;
+
+/// How far a request is, over all of its batches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StepProgress {
+    /// `Encoding`, `Denoising`, `Decoding`.
+    pub stage: &'static str,
+    pub step: u32,
+    pub total: u32,
+}
+
+/// What a picture's infotext says about its model.
+#[derive(Debug, Clone, Default)]
+pub struct ModelLabel {
+    /// As its owner calls the file.
+    pub file_name: String,
+    /// 64 hex digits, if known.
+    pub sha256: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum EngineError {
+    /// `on_progress` said so.
+    #[error("stopped")]
+    Stopped,
+    #[error("{}", .0.message)]
+    Failed(FailureReport),
+}
+
+impl EngineError {
+    /// A failure with the engine's own words.
+    pub fn failed(reason: &str, message: impl Into<String>, retriable: bool) -> Self {
+        Self::Failed(FailureReport::new(reason, message, retriable))
+    }
+}

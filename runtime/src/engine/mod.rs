@@ -1,0 +1,12 @@
+//! The seam to the diffusion engine. The worker loop knows only the traits of [`api`]; tests bring an engine of
+//! their own, without weights.
+
+mod api;
+mod diffusion;
+mod pool;
+mod resources;
+
+pub use api::{Engine, EngineError, LoadedModel, ModelLabel, OnProgress, StepProgress};
+pub use diffusion::DiffusionEngine;
+pub use pool::{LoadStage, Loaded, ModelPool, PoolError};
+pub use resources::{memory_limit_bytes, size_thread_pool};

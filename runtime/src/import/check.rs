@@ -1,0 +1,121 @@
+//! Is a file what its Model says it is? Only its header is looked at.
+
+use easel_diffusion::{Family, Inspection, Kind};
+
+use super::error::ImportError;
+
+/// Files that go along with weights, and are stored unread.
+const SIDE_FILES: &[&str] = &[".json", ".yaml", ".yml", ".txt", ".md"];
+
+/// Does this file hold weights?
+pub(super) fn is_weights(file_name: &str) -> bool {
+    let lower = file_name.to_ascii_lowercase();
+    !SIDE_FILES.iter().any(|suffix| lower.ends_with(suffix))
+}
+
+/// Compares what the header shows with what the Model says.
+pub(super) fn check_type(
+    file: &str,
+    model_type: &str,
+    inspection: &Inspection,
+) -> Result<(), ImportError> {
+    if !matches_type(model_type, inspection.kind) {
+        return Err(ImportError::WrongType {
+            file: file.to_owned(),
+            wanted: model_type.to_owned(),
+            found: describe(inspection.kind),
+        });
+    }
+    if inspection.kind == Kind::Checkpoint && inspection.family == Family::Unknown {
+        return Err(ImportError::UnknownFamily { file: file.to_owned() });
+    }
+    Ok(())
+}
+
+fn matches_type(model_type: &str, kind: Kind) -> bool {
+    match model_type {
+        "Checkpoint" => kind == Kind::Checkpoint,
+        "Lora" => kind == Kind::Lora,
+        "TextualInversion" => kind == Kind::TextualInversion,
+        "Hypernetwork" => kind == Kind::Hypernetwork,
+        "ControlNet" => kind == Kind::ControlNet,
+        "Vae" => kind == Kind::Vae,
+        "Upscaler" => kind == Kind::Upscaler,
+        // FaceRestorer, SafetyChecker, TextToVideo: many architectures, none of which the header gives away; but
+        // what is plainly something else is refused.
+        _ => kind == Kind::Unknown,
+    }
+}
+
+fn describe(kind: Kind) -> String {
+    match kind {
+        Kind::Unknown => "of no kind that its tensors' names give away".to_owned(),
+        Kind::Unet | Kind::TextEncoder => format!("only a part of a model ({kind})"),
+        other => format!("of type {other}"),
+    }
+}
+
+/// `epsilon` or `v_prediction`, as a Model's status says it.
+pub(super) fn prediction_type(inspection: &Inspection) -> Option<String> {
+    use easel_diffusion::PredictionType;
+    inspection.prediction_type.map(|prediction| {
+        match prediction {
+            PredictionType::Epsilon => "epsilon",
+            PredictionType::VPrediction => "v_prediction",
+        }
+        .to_owned()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use easel_diffusion::Precision;
+
+    use super::*;
+
+    fn inspection(kind: Kind, family: Family) -> Inspection {
+        Inspection {
+            kind,
+            family,
+            prediction_type: None,
+            precision: Precision::F16,
+            tensors: 1,
+            parameters: 1,
+            size_bytes: 1,
+            title: None,
+        }
+    }
+
+    #[test]
+    fn a_header_must_agree_with_the_models_type() {
+        for (model_type, kind, family, want) in [
+            ("Checkpoint", Kind::Checkpoint, Family::Sd1, Ok(())),
+            ("Checkpoint", Kind::Checkpoint, Family::Unknown, Err("UnknownFamily")),
+            ("Checkpoint", Kind::Lora, Family::Sd1, Err("WrongModelType")),
+            ("Checkpoint", Kind::Unet, Family::Sd1, Err("WrongModelType")),
+            ("Checkpoint", Kind::Unknown, Family::Unknown, Err("WrongModelType")),
+            ("Lora", Kind::Lora, Family::Unknown, Ok(())),
+            ("Lora", Kind::Checkpoint, Family::Sd1, Err("WrongModelType")),
+            ("SafetyChecker", Kind::Unknown, Family::Unknown, Ok(())),
+            ("SafetyChecker", Kind::Checkpoint, Family::Sd1, Err("WrongModelType")),
+        ] {
+            let got = check_type("m.safetensors", model_type, &inspection(kind, family));
+            assert_eq!(got.map_err(|error| error.reason()), want, "{model_type} {kind:?}");
+        }
+    }
+
+    #[test]
+    fn the_message_names_both_sides_and_the_remedy() {
+        let error = check_type("a.safetensors", "Checkpoint", &inspection(Kind::Lora, Family::Sd1)).unwrap_err();
+        let want = "a.safetensors: the Model says type Checkpoint, the file is of type Lora; set spec.type or the \
+                    source right";
+        assert_eq!(error.to_string(), want);
+        assert!(!error.retriable());
+    }
+
+    #[test]
+    fn side_files_are_not_weights() {
+        assert!(is_weights("v1-5.safetensors") && is_weights("model.ckpt") && is_weights("model"));
+        assert!(!is_weights("v1-inference.YAML") && !is_weights("model_index.json"));
+    }
+}

@@ -1,0 +1,109 @@
+//! Why an import failed.
+
+use easel_diffusion::InspectError;
+use easel_protocol::FailureReport;
+
+use crate::facade::CallError;
+use crate::fetch::FetchError;
+
+#[derive(Debug, thiserror::Error)]
+pub enum ImportError {
+    #[error("the facade has nothing to import for this Job")]
+    NothingToImport { source: CallError },
+    #[error("the import cannot go on without the facade")]
+    Facade { source: CallError },
+    #[error("the Model names no files")]
+    NoFiles,
+    #[error("{file}: the address is not a URL")]
+    BadUrl { file: String, source: url::ParseError },
+    #[error("{file}: the header \"{name}\" cannot be sent")]
+    BadHeader { file: String, name: String },
+    #[error("cannot set up the HTTP client")]
+    Client { source: reqwest::Error },
+    #[error("{file} cannot be fetched")]
+    Fetch { file: String, source: FetchError },
+    #[error("{file} cannot be read from the object store")]
+    ReadStored { file: String, source: FetchError },
+    #[error("{file}: sha256 is {actual}, the Model asks for {expected}")]
+    Checksum { file: String, expected: String, actual: String },
+    #[error("{file} is not usable")]
+    Inspect { file: String, source: InspectError },
+    #[error("{file} cannot be read: the reader stopped")]
+    InspectorPanicked { file: String, source: tokio::task::JoinError },
+    #[error("{file}: the Model says type {wanted}, the file is {found}; set spec.type or the source right")]
+    WrongType { file: String, wanted: String, found: String },
+    #[error("{file} is a checkpoint of a family that is not known; known are SD 1.x, SD 2.x and SDXL")]
+    UnknownFamily { file: String },
+    #[error("cannot send part {part} of {file} to the object store")]
+    Send { file: String, part: u32, source: reqwest::Error },
+    #[error("cannot send part {part} of {file}: the object store answered {status}")]
+    SendRefused { file: String, part: u32, status: http::StatusCode },
+    #[error("the object store gave no ETag for part {part} of {file}")]
+    NoEtag { file: String, part: u32 },
+    #[error("the plan for {file} has {parts} parts of {part_size} bytes, the file has {size_bytes} bytes")]
+    BadPlan { file: String, parts: usize, part_size: u64, size_bytes: u64 },
+    #[error("cannot use the working directory for {file}")]
+    WorkDirectory { file: String, source: std::io::Error },
+    #[error("the Model has too many files with too long names to report them")]
+    ResultTooLarge,
+}
+
+impl ImportError {
+    /// Stable CamelCase word.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::NothingToImport { .. } => "NothingToImport",
+            Self::Facade { source } => source.reason(),
+            Self::NoFiles => "NoFiles",
+            Self::BadUrl { .. } => "InvalidUrl",
+            Self::BadHeader { .. } => "InvalidHeaders",
+            Self::Client { .. } => "HttpClientFailed",
+            Self::Fetch { source, .. } => source.reason(),
+            Self::ReadStored { source, .. } => match source.reason() {
+                "SourceNotFound" => "ObjectNotFound",
+                "FileTooLarge" => "FileTooLarge",
+                _ => "StoreReadFailed",
+            },
+            Self::Checksum { .. } => "ChecksumMismatch",
+            Self::Inspect { source, .. } => source.reason(),
+            Self::InspectorPanicked { .. } => "InspectorPanicked",
+            Self::WrongType { .. } => "WrongModelType",
+            Self::UnknownFamily { .. } => "UnknownFamily",
+            Self::Send { .. } | Self::SendRefused { .. } | Self::NoEtag { .. } => "StoreFailed",
+            Self::BadPlan { .. } => "StorePlanInvalid",
+            Self::WorkDirectory { .. } => "WorkDirectoryUnusable",
+            Self::ResultTooLarge => "ResultTooLarge",
+        }
+    }
+
+    /// May the same import succeed later?
+    pub fn retriable(&self) -> bool {
+        match self {
+            Self::NothingToImport { .. }
+            | Self::Send { .. }
+            | Self::SendRefused { .. }
+            | Self::NoEtag { .. }
+            | Self::BadPlan { .. }
+            | Self::WorkDirectory { .. } => true,
+            Self::Facade { source } => source.retriable(),
+            Self::Fetch { source, .. } => source.retriable(),
+            // A 403 is an address of ours that ran out; the next try gets a fresh one.
+            Self::ReadStored { .. } => self.reason() == "StoreReadFailed",
+            Self::Inspect { source, .. } => source.retriable(),
+            Self::NoFiles
+            | Self::BadUrl { .. }
+            | Self::BadHeader { .. }
+            | Self::Client { .. }
+            | Self::Checksum { .. }
+            | Self::InspectorPanicked { .. }
+            | Self::WrongType { .. }
+            | Self::UnknownFamily { .. }
+            | Self::ResultTooLarge => false,
+        }
+    }
+
+    /// What the termination message says.
+    pub fn report(&self) -> FailureReport {
+        FailureReport::new(self.reason(), crate::error::chain(self), self.retriable())
+    }
+}

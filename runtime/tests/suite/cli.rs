@@ -1,0 +1,166 @@
+//! The built program, as a person or Kubernetes runs it.
+
+use std::path::Path;
+use std::process::{Output, Stdio};
+use std::time::Duration;
+
+use easel_protocol::FailureReport;
+use easel_protocol::import::{ImportResult, Origin as From};
+use tokio::process::{Child, Command};
+
+use crate::support::{FakeFacade, Origin, Reply, eventually, lora, tiny_checkpoint};
+
+fn program() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_easel-runtime"));
+    command.kill_on_drop(true).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command.env_remove("EASEL_LOG").env_remove("EASEL_LOG_FORMAT").env_remove("EASEL_THREADS");
+    command
+}
+
+async fn finish(child: Child) -> Output {
+    let waited = tokio::time::timeout(Duration::from_secs(60), child.wait_with_output()).await;
+    waited.expect("the program does not end").unwrap()
+}
+
+async fn run(arguments: &[&str]) -> (Option<i32>, String, String) {
+    let output = finish(program().args(arguments).spawn().unwrap()).await;
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    (output.status.code(), text(&output.stdout), text(&output.stderr))
+}
+
+#[tokio::test]
+async fn help_names_every_command_and_setting() {
+    let (code, help, _) = run(&["--help"]).await;
+    assert_eq!(code, Some(0));
+    for word in ["serve", "import", "generate", "inspect", "--log", "65"] {
+        assert!(help.contains(word), "{word}: {help}");
+    }
+    let (_, help, _) = run(&["serve", "--help"]).await;
+    for variable in ["EASEL_FACADE_URL", "EASEL_TOKEN_FILE", "EASEL_CACHE_DIR", "EASEL_TERMINATION_LOG"] {
+        assert!(help.contains(variable), "{variable}: {help}");
+    }
+}
+
+#[tokio::test]
+async fn inspect_tells_what_a_file_is() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("a.safetensors");
+    std::fs::write(&path, lora()).unwrap();
+    let (code, table, _) = run(&["inspect", path.to_str().unwrap()]).await;
+    assert_eq!(code, Some(0));
+    assert!(table.contains("kind             Lora"), "{table}");
+    let (_, json, _) = run(&["inspect", "--output=json", path.to_str().unwrap()]).await;
+    let inspection: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!((&inspection["kind"], &inspection["precision"]), (&"Lora".into(), &"F16".into()));
+
+    std::fs::write(&path, b"\x80\x02}q\x00(X\x05\x00\x00\x00").unwrap();
+    let (code, _, errors) = run(&["inspect", path.to_str().unwrap()]).await;
+    assert_eq!(code, Some(65));
+    assert!(errors.contains("a.safetensors") && errors.contains("pickle"), "{errors}");
+}
+
+#[tokio::test]
+async fn generate_says_what_is_wrong_before_it_works() {
+    for (arguments, want) in [
+        (&["--sampler", "Warp 9", "--out", "x.png"][..], "sampler \"Warp 9\" is not known"),
+        (&["--width", "65", "--out", "x.png"], "width is 65; a multiple of 8"),
+        (&["--steps", "0", "--out", "x.png"], "steps is 0"),
+        (&["--out", "x.webp"], "the name has to end in .png or .jpg"),
+        (&["--out", "/no/such/directory/x.png"], "/no/such/directory is no directory"),
+        (&["--out", "x.png"], "no-such-model"),
+    ] {
+        let base = ["generate", "--model", "no-such-model", "--prompt", "a red circle"];
+        let (code, _, errors) = run(&[&base, arguments].concat()).await;
+        assert!(matches!(code, Some(65 | 75)), "{arguments:?}: {code:?} {errors}");
+        assert!(errors.contains(want), "{arguments:?}: {errors}");
+    }
+}
+
+fn import_command(facade: &FakeFacade, directory: &Path) -> Command {
+    let token = directory.join("token");
+    std::fs::write(&token, "test-token").unwrap();
+    let mut command = program();
+    command
+        .arg("import")
+        .env("EASEL_FACADE_URL", facade.url())
+        .env("EASEL_TOKEN_FILE", token)
+        .env("EASEL_WORK_DIR", directory)
+        .env("EASEL_ALLOWED_CIDRS", "127.0.0.1/32")
+        .env("EASEL_TERMINATION_LOG", directory.join("termination-log"));
+    command
+}
+
+#[tokio::test]
+async fn import_leaves_its_result_for_the_operator() {
+    let directory = tempfile::tempdir().unwrap();
+    let log = directory.path().join("termination-log");
+    let read = || serde_json::from_slice::<ImportResult>(&std::fs::read(&log).unwrap()).unwrap();
+    let facade = FakeFacade::start().await;
+
+    let good = Origin::start(vec![Reply::file(&tiny_checkpoint())]).await;
+    facade.import_task("Checkpoint", From::Http { url: good.url(), headers: vec![] }, None);
+    let output = finish(import_command(&facade, directory.path()).spawn().unwrap()).await;
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(matches!(read(), ImportResult::Succeeded(model) if model.family == "Sd1"));
+
+    let gone = Origin::start(vec![Reply::new("404 Not Found", &["content-length: 0"], b"")]).await;
+    facade.import_task("Checkpoint", From::Http { url: gone.url(), headers: vec![] }, None);
+    let output = finish(import_command(&facade, directory.path()).spawn().unwrap()).await;
+    assert_eq!(output.status.code(), Some(65));
+    let ImportResult::Failed(report) = read() else { panic!("{:?}", read()) };
+    assert_eq!((report.reason.as_str(), report.retriable), ("SourceNotFound", false));
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(errors.contains("SourceNotFound") && !errors.contains("token=secret"), "{errors}");
+}
+
+fn serve_command(facade: &FakeFacade, directory: &Path) -> Command {
+    let token = directory.join("token");
+    std::fs::write(&token, "test-token").unwrap();
+    let mut command = program();
+    command
+        .arg("serve")
+        .env("EASEL_FACADE_URL", facade.url())
+        .env("EASEL_TOKEN_FILE", token)
+        .env("EASEL_CACHE_DIR", directory.join("cache"))
+        .env("EASEL_LISTEN", "127.0.0.1:0")
+        .env("EASEL_LOG_FORMAT", "json")
+        .env("EASEL_TERMINATION_LOG", directory.join("termination-log"));
+    command
+}
+
+#[tokio::test]
+async fn serve_ends_with_0_on_sigterm() {
+    let directory = tempfile::tempdir().unwrap();
+    let facade = FakeFacade::start().await;
+    facade.set("1", &[], &[]);
+    let child = serve_command(&facade, directory.path()).spawn().unwrap();
+    eventually("a claim waits", || facade.calls("/jobs/claim").pop()).await;
+    let pid = child.id().unwrap().to_string();
+    assert!(std::process::Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+    let output = finish(child).await;
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(0), "{errors}");
+    for line in errors.lines() {
+        serde_json::from_str::<serde_json::Value>(line).unwrap_or_else(|e| panic!("{e}: {line}"));
+    }
+}
+
+#[tokio::test]
+async fn serve_leaves_the_reason_when_a_model_is_unusable() {
+    let directory = tempfile::tempdir().unwrap();
+    let facade = FakeFacade::start().await;
+    let model = facade.model("m", &with_cut_tail());
+    facade.set("1", &[model], &[]);
+    let output = finish(serve_command(&facade, directory.path()).spawn().unwrap()).await;
+    assert_eq!(output.status.code(), Some(65), "{}", String::from_utf8_lossy(&output.stderr));
+    let text = std::fs::read(directory.path().join("termination-log")).unwrap();
+    let report: FailureReport = serde_json::from_slice(&text).unwrap();
+    assert!(!report.retriable);
+    assert!(report.message.contains("model m: m.safetensors cannot be loaded"), "{}", report.message);
+}
+
+fn with_cut_tail() -> Vec<u8> {
+    let mut bytes = tiny_checkpoint();
+    bytes.pop();
+    bytes
+}

@@ -1,0 +1,11 @@
+//! The runtime against servers that speak the protocol, and against servers that do not.
+
+mod cli;
+mod downloads;
+mod import_guard;
+mod import_http;
+mod import_stored;
+mod jobs;
+mod leases;
+mod models;
+mod support;

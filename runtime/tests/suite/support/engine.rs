@@ -1,0 +1,118 @@
+//! An engine without weights. The prompt says what a request does; a gate says when it goes on.
+
+use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::Duration;
+
+use easel_diffusion::Picture;
+use easel_protocol::GenerationRequest;
+use easel_runtime::engine::{Engine, EngineError, LoadedModel, ModelLabel, OnProgress, StepProgress};
+
+#[derive(Default)]
+pub struct FakeEngine {
+    shared: Arc<Shared>,
+}
+
+#[derive(Default)]
+struct Shared {
+    loads: AtomicUsize,
+    begun: AtomicUsize,
+    stopped: AtomicUsize,
+    open: Mutex<bool>,
+    changed: Condvar,
+}
+
+impl FakeEngine {
+    /// How many models were loaded.
+    pub fn loads(&self) -> usize {
+        self.shared.loads.load(Ordering::SeqCst)
+    }
+
+    /// How many requests were begun.
+    pub fn begun(&self) -> usize {
+        self.shared.begun.load(Ordering::SeqCst)
+    }
+
+    /// How many requests ended because they were told to.
+    pub fn stopped(&self) -> usize {
+        self.shared.stopped.load(Ordering::SeqCst)
+    }
+
+    /// Lets requests with the prompt "hold" go on.
+    pub fn open_gate(&self) {
+        *self.shared.open.lock().unwrap() = true;
+        self.shared.changed.notify_all();
+    }
+}
+
+impl Engine for FakeEngine {
+    fn load(&self, path: &Path, label: &ModelLabel) -> Result<Arc<dyn LoadedModel>, EngineError> {
+        let bytes = std::fs::read(path).unwrap();
+        if bytes.starts_with(b"unsupported") {
+            let message = format!("{} is no model", label.file_name);
+            return Err(EngineError::failed("UnsupportedModel", message, false));
+        }
+        self.shared.loads.fetch_add(1, Ordering::SeqCst);
+        Ok(Arc::new(FakeModel { shared: self.shared.clone(), weight_bytes: bytes.len() as u64 }))
+    }
+}
+
+struct FakeModel {
+    shared: Arc<Shared>,
+    weight_bytes: u64,
+}
+
+impl LoadedModel for FakeModel {
+    fn weight_bytes(&self) -> u64 {
+        self.weight_bytes
+    }
+
+    fn generate(
+        &self,
+        request: &GenerationRequest,
+        on_progress: &mut OnProgress<'_>,
+    ) -> Result<Vec<Picture>, EngineError> {
+        self.shared.begun.fetch_add(1, Ordering::SeqCst);
+        match request.prompt.as_str() {
+            "panic" => panic!("a bug in a kernel"),
+            "fail" => return Err(EngineError::failed("PromptTooOdd", "the prompt is too odd", false)),
+            "hold" => self.hold(request, on_progress)?,
+            _ => {}
+        }
+        for step in 1..=request.steps {
+            self.step(step, request, on_progress)?;
+        }
+        let picture = |index| Picture {
+            rgb: image::RgbImage::from_pixel(request.width, request.height, image::Rgb([200, 10, 10])),
+            seed: request.seed + index,
+            infotext: format!("{}\nSeed: {}", request.prompt, request.seed + index),
+        };
+        Ok((0..u64::from(request.pictures())).map(picture).collect())
+    }
+}
+
+impl FakeModel {
+    /// Takes one step after the other until the gate opens.
+    fn hold(&self, request: &GenerationRequest, on_progress: &mut OnProgress<'_>) -> Result<(), EngineError> {
+        let mut open = self.shared.open.lock().unwrap();
+        while !*open {
+            self.step(0, request, on_progress)?;
+            open = self.shared.changed.wait_timeout(open, Duration::from_millis(5)).unwrap().0;
+        }
+        Ok(())
+    }
+
+    fn step(
+        &self,
+        step: u32,
+        request: &GenerationRequest,
+        on_progress: &mut OnProgress<'_>,
+    ) -> Result<(), EngineError> {
+        if on_progress(StepProgress { stage: "Denoising", step, total: request.steps }).is_break() {
+            self.shared.stopped.fetch_add(1, Ordering::SeqCst);
+            return Err(EngineError::Stopped);
+        }
+        Ok(())
+    }
+}

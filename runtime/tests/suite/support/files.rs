@@ -1,0 +1,54 @@
+//! Weight files of a few bytes.
+
+use sha2::{Digest, Sha256};
+
+pub fn sha256_hex(bytes: &[u8]) -> String {
+    hex::encode(Sha256::digest(bytes))
+}
+
+/// Eight bytes of length, the JSON, the data.
+pub fn with_header(json: &str, data: &[u8]) -> Vec<u8> {
+    let mut file = (json.len() as u64).to_le_bytes().to_vec();
+    file.extend(json.as_bytes());
+    file.extend(data);
+    file
+}
+
+/// The names and shapes by which a LoRA is known; every tensor is zero.
+pub fn lora() -> Vec<u8> {
+    file_of(&[
+        ("lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn1_to_q.lora_down.weight", &[4, 320]),
+        ("lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn1_to_q.lora_up.weight", &[320, 4]),
+        ("lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn1_to_q.alpha", &[]),
+    ])
+}
+
+/// The names and shapes by which a single-file SD 1.x checkpoint is known; every tensor is zero.
+pub fn tiny_checkpoint() -> Vec<u8> {
+    file_of(&[
+        ("cond_stage_model.transformer.text_model.embeddings.token_embedding.weight", &[16, 768]),
+        ("cond_stage_model.transformer.text_model.embeddings.position_embedding.weight", &[77, 768]),
+        ("cond_stage_model.transformer.text_model.final_layer_norm.weight", &[768]),
+        ("first_stage_model.decoder.conv_in.weight", &[8, 4, 3, 3]),
+        ("first_stage_model.decoder.conv_out.weight", &[3, 8, 3, 3]),
+        ("first_stage_model.encoder.conv_in.weight", &[8, 3, 3, 3]),
+        ("first_stage_model.post_quant_conv.weight", &[4, 4, 1, 1]),
+        ("first_stage_model.quant_conv.weight", &[8, 8, 1, 1]),
+        ("model.diffusion_model.input_blocks.0.0.weight", &[32, 4, 3, 3]),
+        ("model.diffusion_model.input_blocks.1.1.transformer_blocks.0.attn2.to_k.weight", &[32, 768]),
+        ("model.diffusion_model.out.2.weight", &[4, 32, 3, 3]),
+        ("model.diffusion_model.time_embed.0.weight", &[128, 32]),
+    ])
+}
+
+fn file_of(tensors: &[(&str, &[usize])]) -> Vec<u8> {
+    let mut entries = Vec::new();
+    let mut end = 0;
+    for (name, shape) in tensors {
+        let begin = end;
+        end += 2 * shape.iter().product::<usize>();
+        let entry = format!("\"{name}\":{{\"dtype\":\"F16\",\"shape\":{shape:?},\"data_offsets\":[{begin},{end}]}}");
+        entries.push(entry);
+    }
+    with_header(&format!("{{{}}}", entries.join(",")), &vec![0; end])
+}
