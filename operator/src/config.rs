@@ -1,0 +1,187 @@
+//! Flags and environment of `easel-operator`.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Parser, ValueEnum};
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+
+use crate::client::Faults;
+use crate::quantity::Amount;
+
+/// Easel's operator: reconciles Endpoints and Models.
+///
+/// Runs in a pod with its ServiceAccount, or anywhere with a kubeconfig (KUBECONFIG). Several may run; the one
+/// that holds the Lease works, the others stand by. SIGTERM ends it in order.
+#[derive(Clone, Debug, Parser)]
+#[command(name = "easel-operator", version)]
+pub struct Config {
+    /// Address of /healthz, /readyz and /metrics.
+    #[arg(long, env = "EASEL_LISTEN", default_value = "0.0.0.0:8080")]
+    pub listen: SocketAddr,
+    /// Easel's own namespace: the Lease is here, and the facade.
+    #[arg(long, env = "EASEL_NAMESPACE", default_value = "easel")]
+    pub namespace: String,
+    /// Namespaces whose objects are reconciled, comma separated; empty means all.
+    #[arg(long, env = "EASEL_WATCH_NAMESPACES", value_delimiter = ',')]
+    pub watch_namespaces: Vec<String>,
+    /// Image of the runtime, for workers on CPUs and for imports.
+    #[arg(long, env = "EASEL_RUNTIME_IMAGE")]
+    pub runtime_image: String,
+    /// Image of the runtime for workers on GPUs; unset means the same image.
+    #[arg(long, env = "EASEL_RUNTIME_IMAGE_CUDA")]
+    pub runtime_image_cuda: Option<String>,
+    /// When the node pulls the runtime's image.
+    #[arg(long, env = "EASEL_IMAGE_PULL_POLICY", value_enum, default_value_t = PullPolicy::IfNotPresent)]
+    pub image_pull_policy: PullPolicy,
+    /// URL of the facade's internal port, as workers reach it; unset means that of Easel's namespace.
+    #[arg(long, env = "EASEL_FACADE_INTERNAL_URL")]
+    pub facade_internal_url: Option<String>,
+    /// CIDRs that a user's URL may lead to besides public addresses, comma separated.
+    #[arg(long, env = "EASEL_ALLOWED_CIDRS", value_delimiter = ',')]
+    pub allowed_cidrs: Vec<String>,
+    /// Where workers may connect to besides the facade, as CIDR:PORT, comma separated: an object store outside
+    /// Easel, e.g. 0.0.0.0/0:443.
+    #[arg(long, env = "EASEL_WORKER_EGRESS", value_delimiter = ',', value_parser = egress)]
+    pub worker_egress: Vec<Egress>,
+    /// Disk that an import may use: the largest file that can be imported.
+    #[arg(long, env = "EASEL_IMPORT_WORK_LIMIT", default_value = "64Gi", value_parser = quantity)]
+    pub import_work_limit: Quantity,
+    /// Seconds that an import Job may take, retries included.
+    #[arg(long, env = "EASEL_IMPORT_DEADLINE_SECONDS", default_value_t = 21_600,
+          value_parser = clap::value_parser!(i64).range(60..=604_800))]
+    pub import_deadline_seconds: i64,
+    /// YAML file with instance types of your own.
+    #[arg(long, env = "EASEL_INSTANCE_CATALOGUE")]
+    pub instance_catalogue: Option<PathBuf>,
+    /// Name of the Lease.
+    #[arg(long, env = "EASEL_LEASE_NAME", default_value = "easel-operator")]
+    pub lease_name: String,
+    /// Name of this pod, unique among all operators; unset means the host's name and a random suffix.
+    #[arg(long, env = "EASEL_POD_NAME")]
+    pub pod_name: Option<String>,
+    /// Seconds after which an object is looked at again even if nothing seems to have changed.
+    #[arg(long, env = "EASEL_RESYNC_SECONDS", default_value_t = 300,
+          value_parser = clap::value_parser!(u64).range(10..=86_400))]
+    pub resync_seconds: u64,
+    /// How many objects of a kind are reconciled at once.
+    #[arg(long, env = "EASEL_CONCURRENCY", default_value_t = 8,
+          value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub concurrency: u16,
+    /// What is logged, e.g. `info,easel_operator=debug`.
+    #[arg(long, env = "EASEL_LOG", default_value = "info")]
+    pub log: String,
+    /// Form of the log.
+    #[arg(long, env = "EASEL_LOG_FORMAT", value_enum, default_value_t = LogFormat::Json)]
+    pub log_format: LogFormat,
+    /// For tests: faults of API requests, as ACTION:METHOD:N, comma separated, e.g. crash:PATCH:3.
+    #[arg(long, env = "EASEL_FAULTS", default_value = "", hide_default_value = true)]
+    pub faults: Faults,
+}
+
+/// `imagePullPolicy` of the runtime's containers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[value(rename_all = "PascalCase")]
+pub enum PullPolicy {
+    Always,
+    IfNotPresent,
+    Never,
+}
+
+impl PullPolicy {
+    /// The word in a pod.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Always => "Always",
+            Self::IfNotPresent => "IfNotPresent",
+            Self::Never => "Never",
+        }
+    }
+}
+
+/// Form of the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    Json,
+    Text,
+}
+
+/// A network that workers may connect to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Egress {
+    pub cidr: String,
+    pub port: u16,
+}
+
+fn egress(text: &str) -> Result<Egress, String> {
+    let wrong = || format!("\"{text}\" is not CIDR:PORT, such as 10.0.0.0/8:9000");
+    let (cidr, port) = text.rsplit_once(':').ok_or_else(wrong)?;
+    let (address, bits) = cidr.split_once('/').ok_or_else(wrong)?;
+    let address: std::net::IpAddr = address.parse().map_err(|_| wrong())?;
+    let most = if address.is_ipv4() { 32 } else { 128 };
+    if bits.parse::<u8>().map_err(|_| wrong())? > most {
+        return Err(wrong());
+    }
+    Ok(Egress { cidr: cidr.to_owned(), port: port.parse().map_err(|_| wrong())? })
+}
+
+fn quantity(text: &str) -> Result<Quantity, String> {
+    match Amount::parse(text).filter(|amount| amount.is_positive()) {
+        Some(_) => Ok(Quantity(text.to_owned())),
+        None => Err(format!("\"{text}\" is no positive quantity, such as 64Gi")),
+    }
+}
+
+impl Config {
+    /// URL of the facade's internal port.
+    pub fn facade_url(&self) -> String {
+        let default = || format!("http://easel-facade.{}.svc:8081", self.namespace);
+        self.facade_internal_url.clone().filter(|url| !url.is_empty()).unwrap_or_else(default)
+    }
+
+    /// The namespaces to watch; `None` stands for all.
+    pub fn scopes(&self) -> Vec<Option<String>> {
+        let named: Vec<_> = self.watch_namespaces.iter().filter(|name| !name.is_empty()).cloned().collect();
+        if named.is_empty() { vec![None] } else { named.into_iter().map(Some).collect() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent_and_only_the_image_is_needed() {
+        Config::command().debug_assert();
+        let config = Config::try_parse_from(["easel-operator", "--runtime-image", "r:1"]).unwrap();
+        assert_eq!(config.facade_url(), "http://easel-facade.easel.svc:8081");
+        assert_eq!(config.scopes(), [None]);
+        assert!(config.faults.is_empty());
+        assert!(Config::try_parse_from(["easel-operator"]).is_err());
+    }
+
+    #[test]
+    fn lists_are_split_and_wrong_values_refused() {
+        let parse = |flag: &str, value: &str| {
+            Config::try_parse_from(["easel-operator", "--runtime-image", "r:1", flag, value])
+        };
+        assert_eq!(
+            parse("--watch-namespaces", "a,b").unwrap().scopes(),
+            [Some("a".to_owned()), Some("b".to_owned())]
+        );
+        let egress = parse("--worker-egress", "10.0.0.0/8:9000,::/0:443").unwrap().worker_egress;
+        assert_eq!(egress[1], Egress { cidr: "::/0".into(), port: 443 });
+        let wrong = [
+            ("--worker-egress", "10.0.0.0:9000"),
+            ("--worker-egress", "10.0.0.0/40:9000"),
+            ("--faults", "crash"),
+            ("--import-work-limit", "0"),
+            ("--resync-seconds", "1"),
+        ];
+        for (flag, value) in wrong {
+            assert!(parse(flag, value).is_err(), "{flag} {value}");
+        }
+    }
+}

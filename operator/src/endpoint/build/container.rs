@@ -1,0 +1,148 @@
+//! The worker's container: environment, probes, mounts.
+
+use easel_crds::common::{Device, Precision};
+use k8s_openapi::api::core::v1::{
+    Container, ContainerPort, EnvVar, HTTPGetAction, Probe, Volume, VolumeMount,
+};
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+
+use super::ValidEndpoint;
+use crate::context::Settings;
+use crate::pod_parts::{container_security, env, scratch, token_volume, worker_env};
+use crate::quantity::Amount;
+
+/// Port of health, metrics and generating.
+pub const PORT: i32 = 8080;
+pub const PORT_NAME: &str = "http";
+const CACHE_DIR: &str = "/cache";
+/// Room for unfinished pictures.
+const TMP_LIMIT: &str = "1Gi";
+
+/// The container and the volumes that it mounts.
+pub fn build(valid: &ValidEndpoint, settings: &Settings) -> (Container, Vec<Volume>) {
+    let (volumes, mounts): (Vec<Volume>, Vec<VolumeMount>) = [
+        token_volume(),
+        scratch("cache", CACHE_DIR, &valid.cache_limit),
+        scratch("tmp", "/tmp", &Quantity(TMP_LIMIT.to_owned())),
+    ]
+    .into_iter()
+    .unzip();
+    let image = match valid.device {
+        Device::Cpu => &settings.runtime_image,
+        Device::Cuda => &settings.runtime_image_cuda,
+    };
+    let container = Container {
+        name: "serve".to_owned(),
+        image: Some(image.clone()),
+        image_pull_policy: Some(settings.image_pull_policy.to_owned()),
+        args: Some(vec!["serve".to_owned()]),
+        env: Some(variables(valid, settings)),
+        ports: Some(vec![ContainerPort {
+            name: Some(PORT_NAME.to_owned()),
+            container_port: PORT,
+            protocol: Some("TCP".to_owned()),
+            ..Default::default()
+        }]),
+        resources: Some(valid.resources.clone()),
+        // Five minutes to bind the port on a node that is busy; the kubelet ends what hangs before.
+        startup_probe: Some(probe("/healthz", 2, 3, 150)),
+        // A minute: generating on every core must not look like a hang.
+        liveness_probe: Some(probe("/healthz", 10, 5, 6)),
+        // Not ready within 4 s of the fact.
+        readiness_probe: Some(probe("/readyz", 2, 3, 2)),
+        security_context: Some(container_security()),
+        termination_message_policy: Some("FallbackToLogsOnError".to_owned()),
+        volume_mounts: Some(mounts),
+        ..Default::default()
+    };
+    (container, volumes)
+}
+
+fn variables(valid: &ValidEndpoint, settings: &Settings) -> Vec<EnvVar> {
+    let device = match valid.device {
+        Device::Cpu => "cpu",
+        Device::Cuda => "cuda",
+    };
+    let precision = match valid.precision {
+        Precision::Auto => "auto",
+        Precision::F32 => "f32",
+        Precision::F16 => "f16",
+        Precision::Bf16 => "bf16",
+    };
+    let mut variables = worker_env(&settings.facade_url);
+    variables.extend([
+        env("EASEL_LISTEN", format!("0.0.0.0:{PORT}")),
+        env("EASEL_CACHE_DIR", CACHE_DIR),
+        env("EASEL_CACHE_LIMIT_BYTES", valid.cache_bytes.to_string()),
+        env("EASEL_DEVICE", device),
+        env("EASEL_PRECISION", precision),
+    ]);
+    variables.extend(threads(valid).map(|threads| env("EASEL_THREADS", threads.to_string())));
+    variables
+}
+
+/// As many threads as the CPU limit pays for; without a limit the runtime looks at the node.
+fn threads(valid: &ValidEndpoint) -> Option<i128> {
+    let limit = valid.resources.limits.as_ref()?.get("cpu")?;
+    Some(Amount::parse(&limit.0)?.units().max(1))
+}
+
+fn probe(path: &str, period: i32, timeout: i32, failures: i32) -> Probe {
+    Probe {
+        http_get: Some(HTTPGetAction {
+            path: Some(path.to_owned()),
+            port: IntOrString::String(PORT_NAME.to_owned()),
+            ..Default::default()
+        }),
+        period_seconds: Some(period),
+        timeout_seconds: Some(timeout),
+        failure_threshold: Some(failures),
+        ..Default::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::endpoint::build::testing::{settings, valid};
+
+    fn variable(container: &Container, name: &str) -> Option<String> {
+        container.env.iter().flatten().find(|v| v.name == name).and_then(|v| v.value.clone())
+    }
+
+    #[test]
+    fn the_device_chooses_the_image() {
+        let (cpu, _) = build(&valid("{}"), &settings());
+        assert_eq!(cpu.image.as_deref(), Some("runtime:1"));
+        assert_eq!(variable(&cpu, "EASEL_DEVICE").as_deref(), Some("cpu"));
+        let (gpu, _) = build(&valid("{instanceType: ml.g5.xlarge, precision: F16}"), &settings());
+        assert_eq!(gpu.image.as_deref(), Some("runtime-cuda:1"));
+        assert_eq!(variable(&gpu, "EASEL_DEVICE").as_deref(), Some("cuda"));
+        assert_eq!(variable(&gpu, "EASEL_PRECISION").as_deref(), Some("f16"));
+    }
+
+    #[test]
+    fn threads_follow_the_cpu_limit_only() {
+        let cases = [
+            ("{}", None),
+            ("resources: {requests: {cpu: 4}}", None),
+            ("resources: {limits: {cpu: 3500m}}", Some("3")),
+            ("resources: {limits: {cpu: 100m}}", Some("1")),
+        ];
+        for (spec, threads) in cases {
+            let (container, _) = build(&valid(spec), &settings());
+            assert_eq!(variable(&container, "EASEL_THREADS").as_deref(), threads, "{spec}");
+        }
+    }
+
+    #[test]
+    fn every_mount_has_its_volume() {
+        let (container, volumes) = build(&valid("cache: {sizeLimit: 5Gi}"), &settings());
+        for mount in container.volume_mounts.iter().flatten() {
+            assert!(volumes.iter().any(|volume| volume.name == mount.name), "{}", mount.name);
+        }
+        let cache = volumes.iter().find(|v| v.name == "cache").unwrap();
+        assert_eq!(cache.empty_dir.clone().unwrap().size_limit.unwrap().0, "5Gi");
+    }
+}

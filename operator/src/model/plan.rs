@@ -1,0 +1,148 @@
+//! What is to be done about a Model's import: the whole state machine, as a function of what is stored. Its
+//! memory is the status (which source was imported) and the Jobs (which round failed when). Pure.
+//!
+//! A round is one Job, with up to four pods. A permanent failure waits for a new source; so does the last
+//! of eight rounds. Whoever deletes the failed Job asks for another try.
+
+use std::time::Duration;
+
+use easel_crds::ModelStatus;
+use easel_protocol::import::ImportedModel;
+use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
+use kube::ResourceExt;
+
+use super::ValidModel;
+use super::result::{JobState, job_state};
+use crate::children::{Children, sha256_hex};
+use crate::labels::{IMPORT_ROUND, SOURCE_HASH};
+use crate::pods::PodFailure;
+
+/// Rounds before giving up: with the waits between them more than an hour of trying.
+const MAX_ROUNDS: u32 = 8;
+const FIRST_WAIT: Duration = Duration::from_secs(30);
+const LONGEST_WAIT: Duration = Duration::from_secs(1800);
+/// Longest piece of a Model's name in the name of a Job, whose pods carry that name in a label.
+const NAME_PART: usize = 38;
+
+/// What to do. A Job that is named here is kept; all others of the Model are deleted.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Plan {
+    /// The status has the files of this source.
+    Done,
+    WaitForUpload,
+    Suspended,
+    /// The Job of this round has to exist and to end.
+    Run {
+        job: String,
+        round: u32,
+        trouble: Option<PodFailure>,
+    },
+    /// The Job has ended well; its result goes into the status.
+    Store {
+        job: String,
+        round: u32,
+        imported: ImportedModel,
+    },
+    /// The Job has failed and is kept for its logs; another follows at `until`.
+    BackOff {
+        job: String,
+        round: u32,
+        failure: PodFailure,
+        until: Timestamp,
+    },
+    /// The Job has failed for good.
+    Stuck {
+        job: String,
+        round: u32,
+        failure: PodFailure,
+    },
+}
+
+impl Plan {
+    /// The Job that is to stay, with its round.
+    pub fn job(&self) -> Option<(&str, u32)> {
+        match self {
+            Self::Done | Self::WaitForUpload | Self::Suspended => None,
+            Self::Run { job, round, .. }
+            | Self::Store { job, round, .. }
+            | Self::BackOff { job, round, .. }
+            | Self::Stuck { job, round, .. } => Some((job, *round)),
+        }
+    }
+
+    /// How long until there is something to do without any change.
+    pub fn wait(&self, now: Timestamp) -> Option<Duration> {
+        match self {
+            Self::BackOff { until, .. } => {
+                Some(Duration::try_from(until.duration_since(now)).unwrap_or(Duration::ZERO))
+            }
+            Self::Done | Self::WaitForUpload | Self::Suspended => None,
+            Self::Run { .. } | Self::Store { .. } | Self::Stuck { .. } => None,
+        }
+    }
+}
+
+/// Decides.
+pub fn plan(
+    valid: &ValidModel,
+    status: Option<&ModelStatus>,
+    jobs: &Children<Job>,
+    pods: &[Pod],
+    now: Timestamp,
+) -> Plan {
+    let imported = status.is_some_and(|status| {
+        status.source_hash.as_ref() == Some(&valid.source_hash) && !status.files.is_empty()
+    });
+    if imported {
+        return Plan::Done;
+    }
+    if valid.awaits_upload {
+        return Plan::WaitForUpload;
+    }
+    if valid.suspended {
+        return Plan::Suspended;
+    }
+    let ours =
+        jobs.ours(&valid.owner).filter(|job| job.annotations().get(SOURCE_HASH) == Some(&valid.source_hash));
+    let Some(job) = ours.max_by_key(|job| round_of(job)) else { return run(valid, 1) };
+    let (name, round) = (job.name_any(), round_of(job));
+    match job_state(job, pods) {
+        JobState::Running { trouble } => Plan::Run { job: name, round, trouble },
+        JobState::Succeeded(imported) => Plan::Store { job: name, round, imported },
+        JobState::Failed { failure, .. } if !failure.retriable => Plan::Stuck { job: name, round, failure },
+        JobState::Failed { failure, .. } if round >= MAX_ROUNDS => Plan::Stuck { job: name, round, failure },
+        JobState::Failed { failure, at } => {
+            let wait = SignedDuration::try_from(wait(round)).unwrap_or(SignedDuration::ZERO);
+            let until = at.unwrap_or(now).saturating_add(wait).unwrap_or(now);
+            if until <= now {
+                return run(valid, round + 1);
+            }
+            Plan::BackOff { job: name, round, failure, until }
+        }
+    }
+}
+
+fn run(valid: &ValidModel, round: u32) -> Plan {
+    Plan::Run { job: job_name(valid, round), round, trouble: None }
+}
+
+fn wait(round: u32) -> Duration {
+    FIRST_WAIT.saturating_mul(2u32.saturating_pow(round.saturating_sub(1))).min(LONGEST_WAIT)
+}
+
+/// The round that a Job's annotation names.
+fn round_of(job: &Job) -> u32 {
+    job.annotations().get(IMPORT_ROUND).and_then(|round| round.parse().ok()).unwrap_or(1)
+}
+
+/// Name of the Job of a round: the same for the same source, another for every other one.
+fn job_name(valid: &ValidModel, round: u32) -> String {
+    let digest = sha256_hex(format!("{}/{round}", valid.source_hash).as_bytes());
+    let name: String = valid.owner.name.chars().take(NAME_PART).collect();
+    format!("easel-import-{name}-{}", &digest[..8])
+}
+
+#[cfg(test)]
+mod tests;

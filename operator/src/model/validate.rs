@@ -1,0 +1,144 @@
+//! Which source a Model has, and whether it can be imported. Pure.
+
+use easel_crds::Model;
+use easel_crds::common::UPLOAD_COMPLETED_ANNOTATION;
+use easel_crds::model::ModelSource;
+use kube::ResourceExt;
+use serde_json::json;
+
+use crate::children::{Owner, sha256_hex};
+use crate::error::Error;
+use crate::labels::Component;
+
+/// A spec that cannot be imported.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidModel {
+    #[error(
+        "spec.source.{kind} cannot be imported by this version of Easel; it can import upload, objectStore and http"
+    )]
+    SourceNotSupported { kind: &'static str },
+    #[error("spec.source names no source; set one of upload, objectStore and http")]
+    NoSource,
+}
+
+impl InvalidModel {
+    /// Stable CamelCase word.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::SourceNotSupported { .. } => "SourceNotSupported",
+            Self::NoSource => "NoSource",
+        }
+    }
+}
+
+/// A Model that can be imported.
+#[derive(Clone, Debug)]
+pub struct ValidModel {
+    pub owner: Owner,
+    /// Changes exactly when there is something new to import.
+    pub source_hash: String,
+    /// Its files are still to be sent.
+    pub awaits_upload: bool,
+    pub suspended: bool,
+}
+
+/// Checks a Model.
+///
+/// # Errors
+/// [`Error::Model`]; [`Error::Unstored`].
+pub fn validate(model: &Model) -> Result<ValidModel, Error> {
+    let owner = Owner::of(model, Component::Import).ok_or(Error::Unstored)?;
+    let source = &model.spec.source;
+    importable(source)?;
+    let completed_at =
+        source.upload.as_ref().and_then(|_| model.annotations().get(UPLOAD_COMPLETED_ANNOTATION));
+    // The UID: a Model that was made again is imported again, its predecessor's Jobs are not its own.
+    let identity = json!({
+        "uid": owner.uid, "type": model.spec.r#type, "source": source, "completedAt": completed_at,
+    });
+    Ok(ValidModel {
+        source_hash: sha256_hex(identity.to_string().as_bytes()),
+        awaits_upload: source.upload.is_some() && completed_at.is_none(),
+        suspended: model.spec.suspend,
+        owner,
+    })
+}
+
+/// Is it one of the sources that the importer knows? Taken apart whole, so that a new source has to be
+/// thought of here.
+fn importable(source: &ModelSource) -> Result<(), InvalidModel> {
+    let ModelSource { upload, object_store, http, s3, hugging_face, civitai, volume, merge, training_job } =
+        source;
+    if upload.is_some() || object_store.is_some() || http.is_some() {
+        return Ok(());
+    }
+    let others = [
+        ("s3", s3.is_some()),
+        ("huggingFace", hugging_face.is_some()),
+        ("civitai", civitai.is_some()),
+        ("volume", volume.is_some()),
+        ("merge", merge.is_some()),
+        ("trainingJob", training_job.is_some()),
+    ];
+    match others.into_iter().find(|(_, is_set)| *is_set) {
+        Some((kind, _)) => Err(InvalidModel::SourceNotSupported { kind }),
+        None => Err(InvalidModel::NoSource),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::build::testing::model;
+
+    const UPLOAD: &str = "{upload: {files: [{name: a.safetensors}]}}";
+
+    #[test]
+    fn sources_that_cannot_be_imported_say_so() {
+        let cases = [
+            ("{s3: {bucket: abc, key: k}}", "s3"),
+            ("{huggingFace: {repository: a/b}}", "huggingFace"),
+            ("{civitai: {modelVersionId: 1}}", "civitai"),
+        ];
+        for (source, kind) in cases {
+            let error = validate(&model(source)).expect_err(source);
+            assert_eq!((error.reason(), error.retriable()), ("SourceNotSupported", false));
+            assert!(error.to_string().starts_with(&format!("spec.source.{kind} cannot")), "{error}");
+        }
+        assert_eq!(validate(&model("{}")).expect_err("no source").reason(), "NoSource");
+    }
+
+    #[test]
+    fn only_what_has_to_be_imported_anew_changes_the_hash() {
+        let hash = |model: &Model| validate(model).unwrap().source_hash;
+        let plain = model("{http: {url: \"https://a/b\"}}");
+        let mut renamed = plain.clone();
+        renamed.spec.display_name = Some("other".into());
+        renamed.spec.suspend = true;
+        renamed.annotations_mut().insert(UPLOAD_COMPLETED_ANNOTATION.into(), "now".into());
+        assert_eq!(hash(&plain), hash(&renamed));
+        let mut made_again = plain.clone();
+        made_again.metadata.uid = Some("other".into());
+        for other in [model("{http: {url: \"https://a/c\"}}"), model(UPLOAD), made_again] {
+            assert_ne!(hash(&plain), hash(&other));
+        }
+    }
+
+    #[test]
+    fn an_upload_waits_for_its_signal_and_each_signal_is_a_new_source() {
+        let waiting = model(UPLOAD);
+        let before = validate(&waiting).unwrap();
+        assert!(before.awaits_upload);
+        let mut hashes = vec![before.source_hash];
+        for at in ["2026-01-01T00:00:00Z", "2026-01-02T00:00:00Z"] {
+            let mut complete = waiting.clone();
+            complete.annotations_mut().insert(UPLOAD_COMPLETED_ANNOTATION.into(), at.into());
+            let valid = validate(&complete).unwrap();
+            assert!(!valid.awaits_upload);
+            hashes.push(valid.source_hash);
+        }
+        hashes.sort();
+        hashes.dedup();
+        assert_eq!(hashes.len(), 3);
+    }
+}

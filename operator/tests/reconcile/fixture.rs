@@ -1,0 +1,56 @@
+//! The objects that the tests start from, and where they are.
+
+use serde_json::{Value, json};
+
+use crate::api::Api;
+
+pub const ENDPOINTS: &str = "apis/easel.dev/v1alpha1/namespaces/tenant/endpoints";
+pub const MODELS: &str = "apis/easel.dev/v1alpha1/namespaces/tenant/models";
+pub const DEPLOYMENTS: &str = "apis/apps/v1/namespaces/tenant/deployments";
+pub const JOBS: &str = "apis/batch/v1/namespaces/tenant/jobs";
+pub const PODS: &str = "api/v1/namespaces/tenant/pods";
+pub const SERVICES: &str = "api/v1/namespaces/tenant/services";
+pub const ACCOUNTS: &str = "api/v1/namespaces/tenant/serviceaccounts";
+pub const EVENTS: &str = "apis/events.k8s.io/v1/namespaces/tenant/events";
+
+/// Path of the object `name` of a collection.
+pub fn at(collection: &str, name: &str) -> String {
+    format!("{collection}/{name}")
+}
+
+/// A Model whose bytes are in the object store.
+pub fn stored_model(name: &str) -> Value {
+    model(name, &json!({"objectStore": {"key": format!("{name}.safetensors")}}))
+}
+
+pub fn model(name: &str, source: &Value) -> Value {
+    json!({"apiVersion": "easel.dev/v1alpha1", "kind": "Model",
+        "metadata": {"name": name, "namespace": "tenant"},
+        "spec": {"type": "Checkpoint", "source": source}})
+}
+
+pub fn endpoint(name: &str, models: &[&str]) -> Value {
+    let models: Vec<Value> = models.iter().map(|name| json!({"name": name})).collect();
+    json!({"apiVersion": "easel.dev/v1alpha1", "kind": "Endpoint",
+        "metadata": {"name": name, "namespace": "tenant"}, "spec": {"models": models}})
+}
+
+/// Model `m` and Endpoint `demo` that lists it.
+pub fn model_and_endpoint(api: &Api) {
+    api.put(MODELS, stored_model("m"));
+    api.put(ENDPOINTS, endpoint("demo", &["m"]));
+}
+
+/// Status and reason of a condition.
+pub fn condition(object: &Value, type_: &str) -> (String, String) {
+    let conditions = object["status"]["conditions"].as_array().cloned().unwrap_or_default();
+    let found = conditions.iter().find(|c| c["type"] == type_);
+    let text = |field: &str| found.and_then(|c| c[field].as_str()).unwrap_or("absent").to_owned();
+    (text("status"), text("reason"))
+}
+
+/// [`condition`] as `Type=Status:Reason`, for comparisons.
+pub fn ready(object: &Value) -> String {
+    let (status, reason) = condition(object, "Ready");
+    format!("{status}:{reason}")
+}
