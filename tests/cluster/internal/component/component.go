@@ -5,46 +5,34 @@
 package component
 
 import (
+	"context"
+	"os"
+
+	"go.etcd.io/etcd/server/v3/etcdmain"
 	"k8s.io/component-base/cli"
 	_ "k8s.io/component-base/logs/json/register"          // --logging-format=json
 	_ "k8s.io/component-base/metrics/prometheus/clientgo" // client metrics of every part
 	_ "k8s.io/component-base/metrics/prometheus/version"  // build metrics of every part
-
+	"k8s.io/kubectl/pkg/cmd"
+	"k8s.io/kubectl/pkg/cmd/util"
 	apiserver "k8s.io/kubernetes/cmd/kube-apiserver/app"
 	manager "k8s.io/kubernetes/cmd/kube-controller-manager/app"
 	proxy "k8s.io/kubernetes/cmd/kube-proxy/app"
 	scheduler "k8s.io/kubernetes/cmd/kube-scheduler/app"
 	kubelet "k8s.io/kubernetes/cmd/kubelet/app"
 
-	"context"
-	"os"
-
-	"go.etcd.io/etcd/server/v3/etcdmain"
-	"k8s.io/kubectl/pkg/cmd"
-	"k8s.io/kubectl/pkg/cmd/util"
-)
-
-// Names of the parts as they are asked for on the command line.
-const (
-	Etcd              = "etcd"
-	APIServer         = "kube-apiserver"
-	ControllerManager = "kube-controller-manager"
-	Scheduler         = "kube-scheduler"
-	Kubelet           = "kubelet"
-	Proxy             = "kube-proxy"
-	Kubectl           = "kubectl"
-	CoreDNS           = "coredns"
+	"easel.dev/tests/cluster/internal/config"
 )
 
 var mains = map[string]func() int{
-	Etcd:              func() int { etcdmain.Main(os.Args); return 0 },
-	APIServer:         func() int { return cli.Run(apiserver.NewAPIServerCommand()) },
-	ControllerManager: func() int { return cli.Run(manager.NewControllerManagerCommand()) },
-	Scheduler:         func() int { return cli.Run(scheduler.NewSchedulerCommand()) },
-	Kubelet:           func() int { return cli.Run(kubelet.NewKubeletCommand(context.Background())) },
-	Proxy:             func() int { return cli.Run(proxy.NewProxyCommand()) },
-	Kubectl:           kubectl,
-	CoreDNS:           coreDNS,
+	config.Etcd:              func() int { etcdmain.Main(os.Args); return 0 },
+	config.APIServer:         func() int { return cli.Run(apiserver.NewAPIServerCommand()) },
+	config.ControllerManager: func() int { return cli.Run(manager.NewControllerManagerCommand()) },
+	config.Scheduler:         func() int { return cli.Run(scheduler.NewSchedulerCommand()) },
+	config.Kubelet:           func() int { return cli.Run(kubelet.NewKubeletCommand(context.Background())) },
+	config.Proxy:             func() int { return cli.Run(proxy.NewProxyCommand()) },
+	config.Kubectl:           kubectl,
+	config.CoreDNS:           coreDNS,
 }
 
 // Known says whether this program can run as the part `name`.
