@@ -1,24 +1,41 @@
-"""Trains UNet and text encoder together on cached latents, as Stable Diffusion 1.x is trained (noise prediction)."""
+"""Trains the UNet on cached latents and the frozen text encoder, as Stable Diffusion 1.x is (noise prediction)."""
 
 import random
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
 from diffusers import UNet2DConditionModel
+from diffusers.models.resnet import ResnetBlock2D
+from diffusers.models.transformers.transformer_2d import Transformer2DModel
+from torch.nn import functional as F
 from transformers import CLIPTextModel
 
 import shapes
-from models import LATENT_SCALE, alphas_cumprod, make_text_encoder, make_unet
+from models import LATENT_SCALE, alphas_cumprod, make_unet
+from text import load_text
 from tokenizer import encode
 from vae import learning_rate, load_vae
 
-BATCH = 64
-PICTURES = 20_000
+BATCH = 32
+PICTURES = 5_000
 EMPTY_SHARE = 0.1
+COARSE_SHARE = 0.15
 SNR_LIMIT = 5.0
 AVERAGE = 0.999
-RATE_HIGH, RATE_LOW = 1e-3, 1e-5
+RATE_HIGH, RATE_LOW = 1.5e-3, 1e-5
+
+
+@torch.no_grad()
+def start_as_identity(unet: UNet2DConditionModel) -> None:
+    """Empty residual branches and a zero output, as the original implementation starts: it learns much sooner."""
+    for module in unet.modules():
+        if isinstance(module, ResnetBlock2D):
+            torch.nn.init.zeros_(module.conv2.weight)
+        elif isinstance(module, Transformer2DModel):
+            torch.nn.init.zeros_(module.proj_out.weight)
+    torch.nn.init.zeros_(unet.conv_out.weight)
 
 
 class Latents:
@@ -42,18 +59,19 @@ class Latents:
                 mean = vae.encode(shapes.render(scene)).latent_dist.mean
             latents.append(mean.float() * LATENT_SCALE)
             scenes.append(torch.stack([scene.colour, scene.shape, scene.background], dim=1))
-            if start % 2000 == 0:
+            if start % 1000 == 0:
                 print(f"encoded {start}", flush=True)
         return {"latents": torch.cat(latents), "scenes": torch.cat(scenes)}
 
-    def batch(self, rng: random.Random) -> tuple[torch.Tensor, list[str]]:
-        """Latents and freshly worded captions."""
+    def batch(self, rng: random.Random, share: float) -> tuple[torch.Tensor, list[str]]:
+        """Latents and freshly worded captions; coarse latents for the first part of the time, to learn the colours."""
         chosen = torch.randint(len(self.latents), (BATCH,))
         captions = [
             "" if rng.random() < EMPTY_SHARE else shapes.random_caption(*scene, rng)
             for scene in self.scenes[chosen].tolist()
         ]
-        return self.latents[chosen], captions
+        latents = self.latents[chosen]
+        return F.avg_pool2d(latents, 2) if share < COARSE_SHARE else latents, captions
 
 
 def context(text: CLIPTextModel, captions: list[str]) -> torch.Tensor:
@@ -77,29 +95,38 @@ def loss_of(unet: UNet2DConditionModel, states: torch.Tensor, latents: torch.Ten
     return (weight * (predicted - noise).square().mean(dim=(1, 2, 3))).mean()
 
 
-def _average(kept: dict[str, torch.Tensor], module: torch.nn.Module, step: int) -> None:
-    """Exponential moving average of the weights, faster at the beginning."""
-    decay = min(AVERAGE, (1 + step) / (20 + step))
-    for name, weight in module.state_dict().items():
-        if weight.is_floating_point():
-            kept[name].lerp_(weight, 1 - decay)
+class Contexts:
+    """Hidden states of captions, computed once each: the text encoder no longer changes."""
+
+    def __init__(self, text: CLIPTextModel) -> None:
+        self.text, self.known = text, {}
+
+    @torch.no_grad()
+    def __call__(self, captions: list[str]) -> torch.Tensor:
+        """Hidden states of a batch of captions."""
+        new = sorted(set(captions) - self.known.keys())
+        if new:
+            self.known.update(zip(new, context(self.text, new), strict=True))
+        return torch.stack([self.known[caption] for caption in captions])
 
 
 class Run:
-    """Networks, optimiser, averages and counters of a run that can be interrupted."""
+    """UNet, optimiser, averages and counters of a run that can be interrupted."""
 
     def __init__(self, work: Path) -> None:
         self.path = work / "diffusion.pt"
-        self.networks = torch.nn.ModuleDict({"unet": make_unet(), "text": make_text_encoder()})
-        self.average = {name: weight.clone() for name, weight in self.networks.state_dict().items()}
+        self.unet = make_unet()
+        start_as_identity(self.unet)
+        self.average = [weight.detach().clone() for weight in self.unet.parameters()]
         self.optimiser = torch.optim.AdamW(
-            self.networks.parameters(), RATE_HIGH, betas=(0.9, 0.99), weight_decay=0.0
+            self.unet.parameters(), RATE_HIGH, betas=(0.9, 0.99), weight_decay=0.0, fused=True
         )
         self.step, self.spent = 0, 0.0
         if self.path.exists():
             saved = torch.load(self.path, weights_only=True)
-            self.networks.load_state_dict(saved["networks"])
+            self.unet.load_state_dict(saved["unet"])
             self.average = saved["average"]
+            saved["optimiser"]["param_groups"][0].update(fused=True, foreach=None)
             self.optimiser.load_state_dict(saved["optimiser"])
             self.step, self.spent = saved["step"], saved["spent"]
 
@@ -107,7 +134,7 @@ class Run:
         """Write the checkpoint by a rename."""
         partial = self.path.with_suffix(".partial")
         state = {
-            "networks": self.networks.state_dict(),
+            "unet": self.unet.state_dict(),
             "average": self.average,
             "optimiser": self.optimiser.state_dict(),
             "step": self.step,
@@ -116,38 +143,45 @@ class Run:
         torch.save(state, partial)
         partial.rename(self.path)
 
-    def advance(self, latents: torch.Tensor, captions: list[str], alphas: torch.Tensor, share: float) -> float:
-        """One optimiser step."""
+    def advance(self, latents: torch.Tensor, states: torch.Tensor, alphas: torch.Tensor, share: float) -> float:
+        """One optimiser step, and the moving average of the weights, which is faster at the beginning."""
         for group in self.optimiser.param_groups:
-            group["lr"] = learning_rate(share, RATE_HIGH, RATE_LOW, self.step, 100)
-        loss = loss_of(self.networks["unet"], context(self.networks["text"], captions), latents, alphas)
+            group["lr"] = learning_rate(share, RATE_HIGH, RATE_LOW, self.step, 50)
+        loss = loss_of(self.unet, states, latents, alphas)
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(self.networks.parameters(), 1.0)
+        torch.nn.utils.clip_grad_norm_(self.unet.parameters(), 1.0)
         self.optimiser.step()
         self.optimiser.zero_grad()
         self.step += 1
-        _average(self.average, self.networks, self.step)
+        decay = min(AVERAGE, (1 + self.step) / (20 + self.step))
+        torch._foreach_lerp_(self.average, [weight.detach() for weight in self.unet.parameters()], 1 - decay)
         return loss.item()
 
 
-def train_diffusion(work: Path, minutes: float) -> None:
-    """Train for the given time; goes on from ``work/diffusion.pt`` and writes it every 250 steps."""
+def train_diffusion(work: Path, minutes: float, on_milestone: Callable[[], None]) -> None:
+    """Train for the given time; goes on from ``work/diffusion.pt``, writes it every 25 steps, reports every 400."""
     cache, run, alphas = Latents(work), Run(work), alphas_cumprod()
-    rng = random.Random(run.step)
+    contexts, rng = Contexts(load_text(work)), random.Random(run.step)
     begun, losses = time.monotonic() - run.spent, []
     while (spent := time.monotonic() - begun) < minutes * 60:
-        losses.append(run.advance(*cache.batch(rng), alphas, spent / (minutes * 60)))
+        share = spent / (minutes * 60)
+        latents, captions = cache.batch(rng, share)
+        losses.append(run.advance(latents, contexts(captions), alphas, share))
         run.spent = spent
-        if run.step % 50 == 0:
+        if run.step % 25 == 0:
             print(f"unet step {run.step} {spent:.0f}s loss {sum(losses) / len(losses):.4f}", flush=True)
             losses.clear()
-        if run.step % 250 == 0:
             run.save()
+        if run.step % 400 == 0:
+            on_milestone()
     run.save()
 
 
-def load_networks(work: Path) -> tuple[UNet2DConditionModel, CLIPTextModel]:
-    """UNet and text encoder with the averaged weights of the last checkpoint."""
-    networks = torch.nn.ModuleDict({"unet": make_unet(), "text": make_text_encoder()})
-    networks.load_state_dict(torch.load(work / "diffusion.pt", weights_only=True)["average"])
-    return networks["unet"].eval(), networks["text"].eval()
+def load_unet(work: Path) -> UNet2DConditionModel:
+    """The UNet with the averaged weights of the last checkpoint."""
+    unet = make_unet()
+    saved = torch.load(work / "diffusion.pt", weights_only=True)["average"]
+    with torch.no_grad():
+        for weight, average in zip(unet.parameters(), saved, strict=True):
+            weight.copy_(average)
+    return unet.eval()

@@ -141,6 +141,18 @@ def grid_scenes() -> list[tuple[int, int, int]]:
     return [(c, s, (c + 1 + (s + 2 * c) % 7) % 8) for s in range(len(shapes.SHAPES)) for c in range(8)]
 
 
+def preview(path: Path, work: Path) -> None:
+    """A quick look at an unfinished model: twenty pictures in ``preview.png`` and the share of right ones."""
+    triples = grid_scenes()[::2]
+    pictures = sample(load(path), [shapes.prompt(*triple) for triple in triples], 5.0, 20, 7)
+    save_grid(pictures, work / "preview.png", 10)
+    scene = shapes.Scene(*torch.tensor(triples).T)
+    front, back = colour_hits(pictures, scene)
+    shape = shape_of(pictures, scene) == scene.shape
+    shares = [round(hits.float().mean().item(), 2) for hits in (front, back, front & back, shape)]
+    print(f"preview: colour, background, both, shape {shares}", flush=True)
+
+
 def evaluate(path: Path, work: Path, steps: int = 25, guidances: tuple[float, ...] = (3.0, 5.0, 7.5), seed: int = 7) -> None:
     """Write ``grid.png`` and ``score.json`` into the work folder and print the scores."""
     networks = load(path)

@@ -6,7 +6,8 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 
-from diffusion import load_networks
+from diffusion import load_unet
+from text import load_text
 from vae import load_vae
 
 UNET_PREFIX = "model.diffusion_model."
@@ -127,6 +128,5 @@ def save(weights: dict[str, torch.Tensor], output: Path) -> None:
 
 def export_file(work: Path, output: Path) -> None:
     """Export the averaged weights of the last checkpoint."""
-    unet, text = load_networks(work)
-    save(checkpoint(load_vae(work), unet, text), output)
+    save(checkpoint(load_vae(work), load_unet(work), load_text(work)), output)
     print(f"wrote {output} ({output.stat().st_size / 1e6:.2f} MB)", flush=True)

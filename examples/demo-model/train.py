@@ -1,4 +1,4 @@
-"""Trains the demo model from nothing: autoencoder, then UNet and text encoder, then export and score.
+"""Trains the demo model from nothing: autoencoder, text encoder, UNet, then export and score.
 
 Run ``python train.py``; run it again after an interruption and it goes on from its last checkpoint.
 """
@@ -17,7 +17,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--work", type=Path, default=HERE / "work", help="folder of checkpoints and sample grids")
     parser.add_argument("--output", type=Path, default=HERE / "easel-demo.safetensors", help="file to write")
     parser.add_argument("--vae-minutes", type=float, default=25, help="time for the autoencoder")
-    parser.add_argument("--unet-minutes", type=float, default=75, help="time for UNet and text encoder")
+    parser.add_argument("--unet-minutes", type=float, default=75, help="time for the UNet")
     parser.add_argument("--threads", type=int, default=1, help="torch threads")
     parser.add_argument("--seed", type=int, default=1, help="seed of the training data and the initial weights")
     return parser.parse_args()
@@ -33,11 +33,19 @@ def main() -> None:
         from vae import train_vae
 
         train_vae(args.work, args.vae_minutes)
+    if not (args.work / "text-done.pt").exists():
+        from text import train_text
+
+        train_text(args.work)
     from diffusion import train_diffusion
-    from evaluate import evaluate
+    from evaluate import evaluate, preview
     from export import export_file
 
-    train_diffusion(args.work, args.unet_minutes)
+    def milestone() -> None:
+        export_file(args.work, args.output)
+        preview(args.output, args.work)
+
+    train_diffusion(args.work, args.unet_minutes, milestone)
     export_file(args.work, args.output)
     evaluate(args.output, args.work)
 

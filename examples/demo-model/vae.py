@@ -6,13 +6,18 @@ from pathlib import Path
 
 import torch
 from diffusers import AutoencoderKL
+from diffusers.models.attention_processor import Attention
+from diffusers.models.downsampling import Downsample2D
+from diffusers.models.resnet import ResnetBlock2D
+from diffusers.models.upsampling import Upsample2D
 from torch.nn import functional as F
 
 import shapes
 from models import LATENT_SCALE, make_vae
 
-SMALL_SHARE = 0.5
+SMALL_SHARE = 0.35
 FIRST_LOGVAR = -4.0
+RATE_HIGH, RATE_LOW = 8e-4, 4e-5
 KL_WEIGHT = 5e-4
 EDGE_WEIGHT = 4.0
 
@@ -43,6 +48,33 @@ def _batch(share: float) -> torch.Tensor:
     return F.avg_pool2d(shapes.render(shapes.random_scene(16)), 2)
 
 
+@torch.no_grad()
+def start_as_pooling(vae: AutoencoderKL) -> None:
+    """Initial weights that pass colours straight through: average pooling down, repetition up, empty residuals.
+
+    From the usual random start, colours take thousands of steps to find their way through all the norms.
+    """
+    for module in vae.modules():
+        if isinstance(module, ResnetBlock2D):
+            torch.nn.init.zeros_(module.conv2.weight)
+            if module.conv_shortcut is not None:
+                torch.nn.init.orthogonal_(module.conv_shortcut.weight)
+        elif isinstance(module, Attention):
+            torch.nn.init.zeros_(module.to_out[0].weight)
+        elif isinstance(module, Downsample2D | Upsample2D):
+            weight = module.conv.weight
+            weight *= 0.2
+            same = torch.eye(weight.shape[0])[..., None, None]
+            if isinstance(module, Downsample2D):
+                weight[:, :, :2, :2] += same / 4
+            else:
+                weight[:, :, 1:2, 1:2] += same
+    torch.nn.init.orthogonal_(vae.encoder.conv_in.weight)
+    torch.nn.init.orthogonal_(vae.decoder.conv_in.weight)
+    # At the default variance of 1 the sampled noise would drown the first signals.
+    vae.quant_conv.bias[4:] = FIRST_LOGVAR
+
+
 def learning_rate(share: float, high: float, low: float, step: int, warm_up: int) -> float:
     """Linear warm-up by steps, then a cosine over the share of the time that has passed."""
     cosine = low + 0.5 * (high - low) * (1 + math.cos(math.pi * min(share, 1.0)))
@@ -53,9 +85,8 @@ def train_vae(work: Path, minutes: float) -> None:
     """Train for the given time; goes on from ``work/vae.pt`` and writes it every 100 steps."""
     checkpoint = work / "vae.pt"
     vae, step, spent = make_vae(), 0, 0.0
-    # At the default variance of 1 the sampled noise would drown the first signals.
-    torch.nn.init.constant_(vae.quant_conv.bias[4:].detach(), FIRST_LOGVAR)
-    optimiser = torch.optim.Adam(vae.parameters(), 6e-4, betas=(0.9, 0.99))
+    start_as_pooling(vae)
+    optimiser = torch.optim.Adam(vae.parameters(), RATE_HIGH, betas=(0.9, 0.99))
     if checkpoint.exists():
         saved = torch.load(checkpoint, weights_only=True)
         vae.load_state_dict(saved["vae"])
@@ -65,7 +96,7 @@ def train_vae(work: Path, minutes: float) -> None:
     while (spent := time.monotonic() - begun) < minutes * 60:
         share = spent / (minutes * 60)
         for group in optimiser.param_groups:
-            group["lr"] = learning_rate(share, 6e-4, 5e-5, step, 50)
+            group["lr"] = learning_rate(share, RATE_HIGH, RATE_LOW, step, 50)
         loss, error = loss_of(vae, _batch(share))
         loss.backward()
         torch.nn.utils.clip_grad_norm_(vae.parameters(), 1.0)
