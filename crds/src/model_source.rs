@@ -130,7 +130,10 @@ pub struct HttpSource {
 #[serde(rename_all = "camelCase")]
 pub struct HuggingFaceSource {
     /// `repository` as `owner/name`.
-    #[schemars(length(min = 3, max = 193), regex(pattern = r"^[A-Za-z0-9][-._A-Za-z0-9]*/[A-Za-z0-9][-._A-Za-z0-9]*$"))]
+    #[schemars(
+        length(min = 3, max = 193),
+        regex(pattern = r"^[A-Za-z0-9][-._A-Za-z0-9]*/[A-Za-z0-9][-._A-Za-z0-9]*$")
+    )]
     pub repository: String,
     /// `revision`: branch, tag or commit.
     #[serde(default = "main_branch")]

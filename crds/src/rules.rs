@@ -100,23 +100,16 @@ pub(crate) fn instance_type_or_resources() -> Rule {
 
 pub(crate) fn one_source() -> Rule {
     one_of(
-        &[
-            "upload",
-            "objectStore",
-            "s3",
-            "http",
-            "huggingFace",
-            "civitai",
-            "volume",
-            "merge",
-            "trainingJob",
-        ],
+        &["upload", "objectStore", "s3", "http", "huggingFace", "civitai", "volume", "merge", "trainingJob"],
         "exactly one source must be set: upload, objectStore, s3, http, huggingFace, civitai, volume, merge or trainingJob",
     )
 }
 
 pub(crate) fn merge_makes_checkpoints() -> Rule {
-    rule("!has(self.source.merge) || self.type == 'Checkpoint'", "only Models of type Checkpoint can be merged")
+    rule(
+        "!has(self.source.merge) || self.type == 'Checkpoint'",
+        "only Models of type Checkpoint can be merged",
+    )
 }
 
 pub(crate) fn trainable_type() -> Rule {

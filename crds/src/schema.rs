@@ -42,8 +42,7 @@ pub(crate) fn decimal(_: &mut SchemaGenerator) -> Schema {
 /// A quantity, written as text or as an integer.
 pub(crate) fn quantity(_: &mut SchemaGenerator) -> Schema {
     json_schema!({
-        "x-kubernetes-int-or-string": true, "anyOf": [{"type": "integer"}, {"type": "string"}],
-        "pattern": QUANTITY, "maxLength": 32
+        "x-kubernetes-int-or-string": true, "pattern": QUANTITY, "maxLength": 32
     })
 }
 

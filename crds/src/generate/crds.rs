@@ -93,8 +93,12 @@ mod tests {
         for_each_field(|place, _, schema| {
             let has = |key: &str| schema.get(key).is_some();
             match schema.get("type").and_then(Value::as_str) {
-                Some("string") => assert!(has("maxLength") || has("enum") || has("format"), "{place} is bounded"),
-                Some("array") => assert!(has("maxItems") && has("x-kubernetes-list-type"), "{place} is bounded"),
+                Some("string") => {
+                    assert!(has("maxLength") || has("enum") || has("format"), "{place} is bounded")
+                }
+                Some("array") => {
+                    assert!(has("maxItems") && has("x-kubernetes-list-type"), "{place} is bounded")
+                }
                 Some("object") if has("additionalProperties") => assert!(has("maxProperties"), "{place}"),
                 Some("object") => assert!(has("properties"), "{place} has fields"),
                 Some("integer") => assert!(has("format"), "{place} has a width"),
@@ -142,8 +146,12 @@ mod tests {
             assert_eq!(names.categories.as_deref(), Some(&["easel".to_owned()][..]), "{}", names.kind);
             assert_eq!(names.short_names.as_ref().map(Vec::len), Some(1), "{}", names.kind);
             let version = &crd.spec.versions[0];
-            let columns: Vec<&str> =
-                version.additional_printer_columns.iter().flatten().map(|column| column.name.as_str()).collect();
+            let columns: Vec<&str> = version
+                .additional_printer_columns
+                .iter()
+                .flatten()
+                .map(|column| column.name.as_str())
+                .collect();
             for column in ["Ready", "Reason", "Age", "Message"] {
                 assert!(columns.contains(&column), "{} shows {column}", names.kind);
             }

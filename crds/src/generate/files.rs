@@ -72,7 +72,12 @@ mod tests {
     fn yaml_reads_back_as_the_same_crd() {
         for (file, crd) in crd_files().iter().zip(all_crds()) {
             let back: CustomResourceDefinition = serde_saphyr::from_str(&file.text).unwrap();
-            assert_eq!(serde_json::to_value(back).unwrap(), serde_json::to_value(crd).unwrap(), "{}", file.name);
+            assert_eq!(
+                serde_json::to_value(back).unwrap(),
+                serde_json::to_value(crd).unwrap(),
+                "{}",
+                file.name
+            );
         }
     }
 }

@@ -45,7 +45,10 @@ fn section(crd: &CustomResourceDefinition) -> String {
         out.push_str(&table(&root, part));
     }
     line(&mut out, &format!("\n### {}: rules\n", names.kind));
-    line(&mut out, "The API server refuses an object that breaks one of these, with the sentence as its message.\n");
+    line(
+        &mut out,
+        "The API server refuses an object that breaks one of these, with the sentence as its message.\n",
+    );
     for rule in cel_rules(crd) {
         let place = if rule.path.is_empty() { "the object".to_owned() } else { format!("`{}`", rule.path) };
         let when = if rule.is_transition() { " (on update)" } else { "" };
@@ -126,9 +129,11 @@ fn bounds(field: &Field<'_>) -> String {
             values.iter().filter_map(Value::as_str).map(|word| format!("`{word}`")).collect();
         parts.push(words.join(", "));
     }
-    for (least, most, unit) in
-        [("minimum", "maximum", ""), ("minLength", "maxLength", " characters"), ("minItems", "maxItems", " entries")]
-    {
+    for (least, most, unit) in [
+        ("minimum", "maximum", ""),
+        ("minLength", "maxLength", " characters"),
+        ("minItems", "maxItems", " entries"),
+    ] {
         match (number(schema, least), number(schema, most)) {
             (Some(least), Some(most)) => parts.push(format!("{least} to {most}{unit}")),
             (Some(least), None) => parts.push(format!("from {least}{unit}")),
