@@ -1,1 +1,34 @@
-//! See README.md.
+//! A Stable Diffusion engine for SD 1.x: weights in, pictures out.
+//!
+//! [`inspect()`] tells what a file is from its header. [`Pipeline::load`] reads a single-file checkpoint
+//! or a diffusers folder, [`Pipeline::generate`] makes pictures. All networks are this crate's own and
+//! held to golden tensors of the reference (`tests/golden`); every one of them computes through
+//! [`ops`], whose reference back end is candle on the CPU.
+//!
+//! There is no network, clock or environment in here; files are the only input and output, and every
+//! file is taken for hostile until its header is checked.
+
+pub mod config;
+pub mod inspect;
+pub mod layout;
+pub mod ops;
+pub mod output;
+pub mod pipeline;
+pub mod random;
+pub mod samplers;
+pub mod schedule;
+pub mod text;
+pub mod unet;
+pub mod vae;
+pub mod weights;
+
+pub use inspect::{
+    Family, InspectError, Inspection, Kind, Precision, PredictionType, header_len, inspect, inspect_header,
+};
+pub use output::{EncodeError, jpeg, png};
+pub use pipeline::{
+    GenerateError, LoadError, LoadOptions, Picture, Pipeline, Progress, RequestError, Stage, TextToImage,
+};
+pub use samplers::{Sampler, UnknownSampler};
+pub use schedule::{Schedule, UnknownSchedule};
+pub use weights::HeaderError;

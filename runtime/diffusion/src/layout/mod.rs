@@ -5,11 +5,13 @@
 //! in diffusers' `loaders/single_file_utils.py`.
 
 mod clip;
+mod folder;
 mod ldm;
 mod unet;
 mod vae;
 
 pub use clip::rename_clip;
-pub use ldm::rename_ldm;
+pub use folder::{Folder, FolderError};
+pub use ldm::LdmNames;
 pub use unet::UnetNames;
 pub use vae::{rename_diffusers_vae, rename_ldm_vae};

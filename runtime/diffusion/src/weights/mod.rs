@@ -15,5 +15,4 @@ pub use dtype::Dtype;
 pub use error::HeaderError;
 pub use header::{Header, MAX_HEADER_BYTES, TensorEntry, required_prefix};
 pub use params::{Params, WeightError};
-pub(crate) use sniff::name_of_foreign_format;
 pub use store::{FileHeader, Weights, WeightsBuilder, read_header};

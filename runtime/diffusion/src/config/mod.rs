@@ -1,0 +1,12 @@
+//! The shape of each network, read from the tensors and, for folders, from `config.json`.
+
+mod clip;
+mod error;
+mod json;
+mod unet;
+mod vae;
+
+pub use clip::{ClipActivation, ClipConfig};
+pub use error::ConfigError;
+pub use unet::UnetConfig;
+pub use vae::VaeConfig;

@@ -1,0 +1,49 @@
+//! Two-dimensional convolution with a bias.
+
+use candle_core::{Result, Tensor};
+
+use crate::weights::{Params, WeightError};
+
+/// `weight: [out, in, kernel, kernel]`, `bias: [out]`; input and output are `[batch, channels, h, w]`.
+#[derive(Debug)]
+pub struct Conv2d {
+    weight: Tensor,
+    bias: Tensor,
+    stride: usize,
+    padding: usize,
+}
+
+impl Conv2d {
+    /// Loads `weight` and `bias`; the padding keeps the size at stride 1.
+    ///
+    /// # Errors
+    /// A tensor is missing or has another shape.
+    pub fn load(p: &Params, input: usize, output: usize, kernel: usize) -> LoadResult<Self> {
+        Self::load_strided(p, input, output, kernel, 1, kernel / 2)
+    }
+
+    /// Loads with stride and padding.
+    ///
+    /// # Errors
+    /// As for [`Conv2d::load`].
+    pub fn load_strided(
+        p: &Params,
+        input: usize,
+        output: usize,
+        kernel: usize,
+        stride: usize,
+        padding: usize,
+    ) -> LoadResult<Self> {
+        let weight = p.tensor("weight", &[output, input, kernel, kernel])?;
+        let bias = p.tensor("bias", &[output])?;
+        Ok(Self { weight, bias, stride, padding })
+    }
+
+    /// Applies the convolution.
+    pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        let y = x.contiguous()?.conv2d(&self.weight, self.padding, self.stride, 1, 1)?;
+        y.broadcast_add(&self.bias.reshape((1, self.bias.elem_count(), 1, 1))?)
+    }
+}
+
+type LoadResult<T> = std::result::Result<T, WeightError>;

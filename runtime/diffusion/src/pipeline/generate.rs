@@ -1,0 +1,128 @@
+//! From a request to pictures.
+
+use std::ops::ControlFlow;
+
+use candle_core::Tensor;
+
+use crate::output::infotext;
+use crate::random::LatentNoise;
+use crate::samplers::{Plan, World};
+
+use super::error::GenerateError;
+use super::guidance::GuidedModel;
+use super::load::Pipeline;
+use super::picture::{Picture, to_rgb};
+use super::progress::{OnProgress, Progress, Stage};
+use super::request::{RequestError, TextToImage};
+
+impl Pipeline {
+    /// Checks a request against its own limits and this model's.
+    ///
+    /// # Errors
+    /// The first value out of its limits.
+    pub fn validate(&self, request: &TextToImage) -> Result<(), RequestError> {
+        request.validate()?;
+        let layers = self.text.clip().config().layers as u32;
+        if request.clip_skip > layers {
+            return Err(RequestError::ClipSkipOfModel { value: request.clip_skip, layers });
+        }
+        Ok(())
+    }
+
+    /// Makes the pictures of a request; `on_progress` is called before the first and after every step,
+    /// and ends the work by returning `Break`.
+    ///
+    /// The same request gives the same bytes, and a picture is the same alone and in a batch.
+    ///
+    /// # Errors
+    /// The request is refused, it was cancelled, or the model gave values that are not finite.
+    pub fn generate(
+        &self,
+        request: &TextToImage,
+        on_progress: &mut dyn FnMut(Progress) -> ControlFlow<()>,
+    ) -> Result<Vec<Picture>, GenerateError> {
+        self.validate(request)?;
+        let latents = self.denoise(request, on_progress)?;
+        self.decode(request, &latents, on_progress)
+    }
+
+    /// The latents at the end of sampling, `[batch, channels, height/8, width/8]`.
+    ///
+    /// # Errors
+    /// As for [`Pipeline::generate`].
+    pub fn denoise(
+        &self,
+        request: &TextToImage,
+        on_progress: &mut dyn FnMut(Progress) -> ControlFlow<()>,
+    ) -> Result<Tensor, GenerateError> {
+        self.validate(request)?;
+        let at = |stage| move |source| GenerateError::Tensor { stage, source };
+        report(on_progress, Stage::Encode, 0, 1)?;
+        let clip_skip = request.clip_skip as usize;
+        let cond = self.text.encode(&request.prompt, clip_skip).map_err(at(Stage::Encode))?;
+        let uncond = if request.guidance_scale == 1.0 {
+            None
+        } else {
+            Some(self.text.encode(&request.negative_prompt, clip_skip).map_err(at(Stage::Encode))?)
+        };
+        report(on_progress, Stage::Encode, 1, 1)?;
+
+        let scale = self.vae.config().downscale();
+        let channels = self.vae.config().latent_channels;
+        let shape = (channels, request.height as usize / scale, request.width as usize / scale);
+        let noise = LatentNoise::new(&request.seeds(), shape);
+        let mut world = GuidedModel::new(&self.unet, cond, uncond, request.guidance_scale, noise);
+        let mut steps = request.sampler.start(&Plan {
+            table: &self.table,
+            steps: request.steps as usize,
+            schedule: request.schedule,
+            eta: request.effective_eta(),
+        });
+        let total = steps.len() as u32;
+        let first = f64::from(steps.initial_scale());
+        let mut x = world.noise().and_then(|n| n * first).map_err(at(Stage::Denoise))?;
+        report(on_progress, Stage::Denoise, 0, total)?;
+        for index in 0..steps.len() {
+            x = steps.step(index, &x, &mut world).map_err(at(Stage::Denoise))?;
+            report(on_progress, Stage::Denoise, index as u32 + 1, total)?;
+        }
+        Ok(x)
+    }
+
+    /// Decodes one picture at a time, which bounds the memory by that of one.
+    fn decode(
+        &self,
+        request: &TextToImage,
+        latents: &Tensor,
+        on_progress: OnProgress,
+    ) -> Result<Vec<Picture>, GenerateError> {
+        let failed = |source| GenerateError::Tensor { stage: Stage::Decode, source };
+        report(on_progress, Stage::Decode, 0, request.batch_size)?;
+        let mut pictures = Vec::new();
+        for (i, seed) in request.seeds().into_iter().enumerate() {
+            let latent = latents.narrow(0, i, 1).and_then(|l| l.contiguous()).map_err(failed)?;
+            if !all_finite(&latent).map_err(failed)? {
+                return Err(GenerateError::NotFinite { stage: Stage::Denoise, seed });
+            }
+            let decoded = self.vae.decode(&latent).map_err(failed)?;
+            let rgb = to_rgb(&decoded)
+                .map_err(failed)?
+                .ok_or(GenerateError::NotFinite { stage: Stage::Decode, seed })?;
+            let infotext = infotext(request, &self.options, seed);
+            pictures.push(Picture { rgb, seed, infotext });
+            report(on_progress, Stage::Decode, i as u32 + 1, request.batch_size)?;
+        }
+        Ok(pictures)
+    }
+}
+
+fn all_finite(x: &Tensor) -> candle_core::Result<bool> {
+    Ok(x.flatten_all()?.to_vec1::<f32>()?.iter().all(|v| v.is_finite()))
+}
+
+fn report(on_progress: OnProgress, stage: Stage, step: u32, total: u32) -> Result<(), GenerateError> {
+    match on_progress(Progress { stage, step, total }) {
+        ControlFlow::Continue(()) => Ok(()),
+        ControlFlow::Break(()) => Err(GenerateError::Cancelled),
+    }
+}

@@ -1,0 +1,105 @@
+//! How much memory a generation takes, before it is started.
+
+use crate::config::{UnetConfig, VaeConfig};
+use crate::ops::MAX_SCORES;
+
+use super::load::Pipeline;
+use super::request::TextToImage;
+
+/// Bytes of an f32.
+const F32: u64 = 4;
+/// Copies of a level's activations alive at once inside a block: input, normalised, convolved,
+/// residual, the channels-last copy that candle's convolution makes, one in flight.
+const LIVE: u64 = 6;
+/// A transformer's feed-forward network holds its input eight times over, twice.
+const FEED_FORWARD: u64 = 16;
+/// Pixels of one convolution tile, and the tiles that run at once at most.
+const TILE: u64 = 512;
+const TILES: u64 = 16;
+/// Code, vocabulary, and what the allocator keeps.
+const PROCESS: u64 = 96 << 20;
+
+impl Pipeline {
+    /// Memory of the whole process at this request's peak, in bytes. An estimate from above: of the
+    /// weights exactly, of the activations by the largest level and a factor for what lives at once.
+    pub fn estimate_bytes(&self, request: &TextToImage) -> u64 {
+        let scale = self.vae.config().downscale() as u64;
+        let (height, width) = (u64::from(request.height) / scale, u64::from(request.width) / scale);
+        let passes = if request.guidance_scale == 1.0 { 1 } else { 2 };
+        let batch = u64::from(request.batch_size) * passes;
+        let unet = unet_bytes(self.unet.config(), batch, height, width);
+        let vae = vae_bytes(self.vae.config(), height, width);
+        let pictures = u64::from(request.batch_size) * height * width * scale * scale * 3;
+        self.weight_bytes + unet.max(vae) + pictures + PROCESS
+    }
+}
+
+fn unet_bytes(config: &UnetConfig, batch: u64, height: u64, width: u64) -> u64 {
+    let mut kept = 0;
+    let mut peak = 0;
+    for (level, channels) in config.channels.iter().map(|c| *c as u64).enumerate() {
+        let area = height.div_ceil(1 << level) * width.div_ceil(1 << level);
+        let one = batch * area * channels * F32;
+        kept += one * (config.layers as u64 + 1);
+        let attention = if config.depth[level] > 0 { FEED_FORWARD } else { 0 };
+        // On the way up a block reads two tensors of the level, side by side.
+        peak = peak.max(one * (2 + LIVE + attention) + convolution_bytes(2 * channels));
+    }
+    kept + peak + attention_bytes(config.heads.iter().copied().max().unwrap_or(1) as u64, height * width)
+}
+
+fn vae_bytes(config: &VaeConfig, height: u64, width: u64) -> u64 {
+    let levels = config.channels.len();
+    let mut peak = 0;
+    for (level, channels) in config.channels.iter().map(|c| *c as u64).enumerate() {
+        let up = 1 << (levels - 1 - level);
+        let wider = config.channels.get(level + 1).map_or(channels, |c| channels.max(*c as u64));
+        peak = peak.max(height * up * width * up * wider * F32 * LIVE + convolution_bytes(wider));
+    }
+    peak + attention_bytes(1, height * width)
+}
+
+/// Tiles of unfolded input, three by three.
+fn convolution_bytes(channels: u64) -> u64 {
+    TILE * TILES * 9 * channels * F32
+}
+
+/// Scores before and after the softmax, of one slice.
+fn attention_bytes(heads: u64, positions: u64) -> u64 {
+    (heads * positions * positions).min(MAX_SCORES as u64) * 2 * F32
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sd15_at_512_and_its_double_are_in_the_known_range() {
+        let unet = UnetConfig {
+            in_channels: 4,
+            out_channels: 4,
+            channels: vec![320, 640, 1280, 1280],
+            layers: 2,
+            depth: vec![1, 1, 1, 0],
+            heads: vec![8; 4],
+            context: 768,
+            time_channels: 1280,
+            norm_groups: 32,
+            norm_eps: 1e-5,
+        };
+        let vae = VaeConfig {
+            latent_channels: 4,
+            channels: vec![128, 256, 512, 512],
+            layers: 2,
+            norm_groups: 32,
+            scaling_factor: 0.18215,
+            has_encoder: true,
+        };
+        let mib = |bytes: u64| bytes >> 20;
+        let small = mib(unet_bytes(&unet, 2, 64, 64));
+        assert!((300..1500).contains(&small), "{small}");
+        assert!(mib(unet_bytes(&unet, 2, 128, 128)) > 2 * small);
+        let decode = mib(vae_bytes(&vae, 64, 64));
+        assert!((1000..3000).contains(&decode), "{decode}");
+    }
+}

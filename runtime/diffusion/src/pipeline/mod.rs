@@ -1,0 +1,16 @@
+//! A loaded model and what can be asked of it.
+
+mod error;
+mod generate;
+mod guidance;
+mod load;
+mod memory;
+mod picture;
+mod progress;
+mod request;
+
+pub use error::{GenerateError, LoadError};
+pub use load::{LoadOptions, Pipeline};
+pub use picture::Picture;
+pub use progress::{Progress, Stage};
+pub use request::{RequestError, TextToImage};

@@ -1,0 +1,9 @@
+//! How much noise there is at each step.
+
+mod names;
+mod sigmas;
+mod table;
+
+pub use names::{Schedule, UnknownSchedule};
+pub use sigmas::sigmas;
+pub use table::NoiseTable;

@@ -1,0 +1,9 @@
+//! The UNet of SD 1.x, named and behaving as diffusers' `UNet2DConditionModel`.
+
+mod blocks;
+mod embedding;
+mod model;
+mod resnet;
+mod transformer;
+
+pub use model::Unet;

@@ -1,0 +1,82 @@
+//! The whole network.
+
+use candle_core::{Result, Tensor};
+
+use crate::config::UnetConfig;
+use crate::ops::{Conv2d, GroupNorm, silu};
+use crate::weights::{Params, WeightError};
+
+use super::blocks::{Conditions, DownBlock, MidBlock, UpBlock};
+use super::embedding::TimeEmbedding;
+
+/// Predicts the noise in a latent.
+#[derive(Debug)]
+pub struct Unet {
+    config: UnetConfig,
+    conv_in: Conv2d,
+    time_embedding: TimeEmbedding,
+    down: Vec<DownBlock>,
+    mid: MidBlock,
+    up: Vec<UpBlock>,
+    norm_out: GroupNorm,
+    conv_out: Conv2d,
+}
+
+impl Unet {
+    /// Loads the network at `p` (`unet.`).
+    ///
+    /// # Errors
+    /// A tensor is missing, of another shape, or not finite.
+    pub fn load(p: &Params, config: UnetConfig) -> std::result::Result<Self, WeightError> {
+        let first = config.channels[0];
+        let levels = config.channels.len();
+        let mut kept = vec![first];
+        let mut down = Vec::new();
+        let mut channels = first;
+        for level in 0..levels {
+            down.push(DownBlock::load(&p.at("down_blocks").at(level), &config, level, channels)?);
+            channels = config.channels[level];
+            let downsampled = usize::from(level + 1 < levels);
+            kept.extend(std::iter::repeat_n(channels, config.layers + downsampled));
+        }
+        let mid = MidBlock::load(&p.at("mid_block"), &config)?;
+        let mut up = Vec::new();
+        for (n, level) in (0..levels).rev().enumerate() {
+            up.push(UpBlock::load(&p.at("up_blocks").at(n), &config, level, channels, &mut kept)?);
+            channels = config.channels[level];
+        }
+        Ok(Self {
+            conv_in: Conv2d::load(&p.at("conv_in"), config.in_channels, first, 3)?,
+            time_embedding: TimeEmbedding::load(&p.at("time_embedding"), &config)?,
+            down,
+            mid,
+            up,
+            norm_out: GroupNorm::load(&p.at("conv_norm_out"), config.norm_groups, first, config.norm_eps)?,
+            conv_out: Conv2d::load(&p.at("conv_out"), first, config.out_channels, 3)?,
+            config,
+        })
+    }
+
+    /// The shape it was built with.
+    pub fn config(&self) -> &UnetConfig {
+        &self.config
+    }
+
+    /// `latent: [batch, in_channels, h, w]` scaled by c_in, `timesteps: [batch]` f32 (each sample may
+    /// have its own, fractional ones too), `context: [batch, tokens, width]`; the result is
+    /// `[batch, out_channels, h, w]`.
+    pub fn forward(&self, latent: &Tensor, timesteps: &Tensor, context: &Tensor) -> Result<Tensor> {
+        let time = silu(&self.time_embedding.forward(timesteps)?)?;
+        let c = Conditions { time: &time, context };
+        let mut x = self.conv_in.forward(latent)?;
+        let mut skips = vec![x.clone()];
+        for block in &self.down {
+            x = block.forward(x, c, &mut skips)?;
+        }
+        x = self.mid.forward(&x, c)?;
+        for block in &self.up {
+            x = block.forward(x, c, &mut skips)?;
+        }
+        self.conv_out.forward(&silu(&self.norm_out.forward(&x)?)?)
+    }
+}

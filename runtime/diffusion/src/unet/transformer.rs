@@ -1,0 +1,120 @@
+//! The spatial transformer: self-attention over positions, cross-attention to the text.
+
+use candle_core::{Result, Tensor};
+
+use crate::config::UnetConfig;
+use crate::ops::{AttentionShape, Conv2d, GroupNorm, LayerNorm, Linear, attention, geglu};
+use crate::weights::{Params, WeightError};
+
+type Loaded<T> = std::result::Result<T, WeightError>;
+
+/// diffusers' `Transformer2DModel` with 1x1 convolutions around its blocks.
+#[derive(Debug)]
+pub(super) struct SpatialTransformer {
+    norm: GroupNorm,
+    proj_in: Conv2d,
+    blocks: Vec<Block>,
+    proj_out: Conv2d,
+}
+
+/// How a level's transformers are built.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct TransformerShape {
+    pub channels: usize,
+    pub heads: usize,
+    pub depth: usize,
+}
+
+impl SpatialTransformer {
+    pub(super) fn load(p: &Params, config: &UnetConfig, shape: TransformerShape) -> Loaded<Self> {
+        let channels = shape.channels;
+        let blocks = (0..shape.depth)
+            .map(|n| Block::load(&p.at("transformer_blocks").at(n), shape, config.context))
+            .collect::<Loaded<_>>()?;
+        Ok(Self {
+            // This norm's epsilon is 1e-6 whatever the UNet's own is.
+            norm: GroupNorm::load(&p.at("norm"), config.norm_groups, channels, 1e-6)?,
+            proj_in: Conv2d::load(&p.at("proj_in"), channels, channels, 1)?,
+            blocks,
+            proj_out: Conv2d::load(&p.at("proj_out"), channels, channels, 1)?,
+        })
+    }
+
+    /// `x: [batch, channels, h, w]`, `context: [batch, tokens, width]`.
+    pub(super) fn forward(&self, x: &Tensor, context: &Tensor) -> Result<Tensor> {
+        let (batch, channels, height, width) = x.dims4()?;
+        let h = self.proj_in.forward(&self.norm.forward(x)?)?;
+        let mut h = h.reshape((batch, channels, height * width))?.transpose(1, 2)?.contiguous()?;
+        for block in &self.blocks {
+            h = block.forward(&h, context)?;
+        }
+        let h = h.transpose(1, 2)?.contiguous()?.reshape((batch, channels, height, width))?;
+        self.proj_out.forward(&h)? + x
+    }
+}
+
+#[derive(Debug)]
+struct Block {
+    norm1: LayerNorm,
+    attn1: Attention,
+    norm2: LayerNorm,
+    attn2: Attention,
+    norm3: LayerNorm,
+    geglu_proj: Linear,
+    ff_out: Linear,
+}
+
+impl Block {
+    fn load(p: &Params, shape: TransformerShape, context: usize) -> Loaded<Self> {
+        let channels = shape.channels;
+        let inner = channels * 4;
+        Ok(Self {
+            norm1: LayerNorm::load(&p.at("norm1"), channels, 1e-5)?,
+            attn1: Attention::load(&p.at("attn1"), shape, channels)?,
+            norm2: LayerNorm::load(&p.at("norm2"), channels, 1e-5)?,
+            attn2: Attention::load(&p.at("attn2"), shape, context)?,
+            norm3: LayerNorm::load(&p.at("norm3"), channels, 1e-5)?,
+            geglu_proj: Linear::load(&p.at("ff.net.0.proj"), channels, inner * 2)?,
+            ff_out: Linear::load(&p.at("ff.net.2"), inner, channels)?,
+        })
+    }
+
+    fn forward(&self, x: &Tensor, context: &Tensor) -> Result<Tensor> {
+        let normal = self.norm1.forward(x)?;
+        let x = (self.attn1.forward(&normal, &normal)? + x)?;
+        let x = (self.attn2.forward(&self.norm2.forward(&x)?, context)? + x)?;
+        let inner = geglu(&self.geglu_proj.forward(&self.norm3.forward(&x)?)?)?;
+        self.ff_out.forward(&inner)? + x
+    }
+}
+
+#[derive(Debug)]
+struct Attention {
+    to_q: Linear,
+    to_k: Linear,
+    to_v: Linear,
+    to_out: Linear,
+    heads: usize,
+}
+
+impl Attention {
+    /// `context` is the width of what keys and values are made of.
+    fn load(p: &Params, shape: TransformerShape, context: usize) -> Loaded<Self> {
+        let channels = shape.channels;
+        Ok(Self {
+            to_q: Linear::load_unbiased(&p.at("to_q"), channels, channels)?,
+            to_k: Linear::load_unbiased(&p.at("to_k"), context, channels)?,
+            to_v: Linear::load_unbiased(&p.at("to_v"), context, channels)?,
+            to_out: Linear::load(&p.at("to_out.0"), channels, channels)?,
+            heads: shape.heads,
+        })
+    }
+
+    fn forward(&self, x: &Tensor, context: &Tensor) -> Result<Tensor> {
+        let q = self.to_q.forward(x)?;
+        let k = self.to_k.forward(context)?;
+        let v = self.to_v.forward(context)?;
+        let shape = AttentionShape { heads: self.heads, causal: false };
+        self.to_out.forward(&attention(&q, &k, &v, shape)?)
+    }
+}

@@ -1,0 +1,39 @@
+//! The UNet and the autoencoder.
+
+use crate::golden::{assert_close, bits, model, tensors};
+
+/// Bounds of ENGINE.md for full-size models; the reference's own f32 against f64 is in `spread.json`.
+const UNET: f32 = 2.5e-6;
+const DECODE: f32 = 1.5e-5;
+const ENCODE: f32 = 1.5e-5;
+
+#[test]
+fn the_unet_is_that_of_diffusers_for_timesteps_that_differ() {
+    let golden = tensors("unet.safetensors");
+    for case in ["square", "odd"] {
+        let get = |name: &str| &golden[&format!("{case}.{name}")];
+        let out = model().unet().forward(get("x"), get("t"), get("context")).unwrap();
+        assert_close(case, &out, get("out"), UNET);
+    }
+}
+
+#[test]
+fn a_sample_does_not_feel_its_company() {
+    let golden = tensors("unet.safetensors");
+    let get = |name: &str| &golden[&format!("odd.{name}")];
+    let both = model().unet().forward(get("x"), get("t"), get("context")).unwrap();
+    for i in 0..2 {
+        let one = |name: &str| get(name).narrow(0, i, 1).unwrap();
+        let alone = model().unet().forward(&one("x"), &one("t"), &one("context")).unwrap();
+        assert_eq!(bits(&alone), bits(&both.narrow(0, i, 1).unwrap().contiguous().unwrap()), "sample {i}");
+    }
+}
+
+#[test]
+fn the_autoencoder_is_that_of_diffusers_in_both_directions() {
+    let golden = tensors("vae.safetensors");
+    let decoded = model().vae().decode(&golden["latent"]).unwrap();
+    assert_close("decode", &decoded, &golden["decoded"], DECODE);
+    let moments = model().vae().moments(&golden["picture"]).unwrap();
+    assert_close("encode", &moments, &golden["moments"], ENCODE);
+}

@@ -1,0 +1,49 @@
+//! Tokens, hidden states, emphasis.
+
+use easel_diffusion::text::Tokenizer;
+
+use crate::golden::{assert_close, model, path, tensors};
+
+/// The reference differs from itself in f64 by CLIP (see `spread.json`); ENGINE.md's bound for states of
+/// standard deviation 1 is 6e-6.
+const CLIP: f32 = 6e-6;
+/// Emphasis divides by a mean near zero, which magnifies the rounding of the states.
+const EMPHASIS: f32 = 2e-5;
+
+#[test]
+fn tokens_are_those_of_transformers() {
+    let cases: Vec<serde_json::Value> =
+        serde_json::from_slice(&std::fs::read(path("tokens.json")).unwrap()).unwrap();
+    assert!(cases.len() > 10);
+    for case in cases {
+        let text = case["text"].as_str().unwrap();
+        let want: Vec<u32> =
+            case["ids"].as_array().unwrap().iter().map(|v| v.as_u64().unwrap() as u32).collect();
+        assert_eq!(Tokenizer::shared().encode(text), want, "{text:?}");
+    }
+}
+
+#[test]
+fn hidden_states_are_those_of_transformers() {
+    let golden = tensors("text.safetensors");
+    let ids: Vec<Vec<u32>> = golden["ids"]
+        .to_dtype(candle_core::DType::U32)
+        .unwrap()
+        .to_vec2()
+        .unwrap();
+    for skip in [1, 2] {
+        let hidden = model().text_encoder().clip().forward(&ids, skip).unwrap();
+        assert_close(&format!("clip skip {skip}"), &hidden, &golden[&format!("hidden.skip{skip}")], CLIP);
+    }
+}
+
+#[test]
+fn emphasis_and_long_prompts_are_those_of_the_web_ui() {
+    let golden = tensors("text.safetensors");
+    let long = format!("{}(long:0.5)", "very ".repeat(80));
+    let prompts = ["a (red:1.3) circle on a [blue] background", "((cat)) BREAK dog", &long];
+    for (i, prompt) in prompts.iter().enumerate() {
+        let context = model().text_encoder().encode(prompt, 1).unwrap();
+        assert_close(prompt, &context, &golden[&format!("emphasis.{i}")], EMPHASIS);
+    }
+}
