@@ -206,7 +206,7 @@ fn refusal(code: StatusCode, reason: &str) -> Response<Box<DynBody>> {
         "kind": "Status", "apiVersion": "v1", "status": "Failure",
         "reason": reason, "message": "injected fault", "code": code.as_u16(),
     });
-    let body = Full::from(status.to_string()).map_err(|never| match never {});
+    let body = Full::from(status.to_string()).map_err(|never| -> BoxError { match never {} });
     let mut response = Response::new(Box::new(body) as Box<DynBody>);
     *response.status_mut() = code;
     response
@@ -221,7 +221,7 @@ mod tests {
     use super::*;
 
     fn empty() -> Box<DynBody> {
-        Box::new(Full::default().map_err(|never| match never {}))
+        Box::new(Full::default().map_err(|never| -> BoxError { match never {} }))
     }
 
     #[test]

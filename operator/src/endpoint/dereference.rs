@@ -59,7 +59,7 @@ async fn models(
     client: &Client,
 ) -> Result<Vec<(String, Option<Model>)>, Error> {
     let api = Api::<Model>::namespaced(client.clone(), &owner.namespace);
-    let names = endpoint.spec.models.iter().map(|model| model.name.clone());
+    let names: Vec<String> = endpoint.spec.models.iter().map(|model| model.name.clone()).collect();
     stream::iter(names)
         .map(|name| {
             let api = api.clone();

@@ -61,7 +61,7 @@ impl Api {
         let query: HashMap<String, String> =
             parts.uri.query().unwrap_or_default().split('&').filter_map(pair).collect();
         let (code, value) = self.handle(&parts.method, &Target::of(parts.uri.path()), &query, &body);
-        let bytes = Full::from(value.to_string()).map_err(|never| match never {});
+        let bytes = Full::from(value.to_string()).map_err(|never| -> tower::BoxError { match never {} });
         let mut response = Response::new(Box::new(bytes) as Box<DynBody>);
         *response.status_mut() = code;
         response
