@@ -1,0 +1,215 @@
+//! The calls to the API server, behind a trait that tests replace.
+
+use std::collections::BTreeMap;
+
+use easel_crds::Model;
+use easel_crds::common::UPLOAD_COMPLETED_ANNOTATION;
+use easel_crds::model::ImportStatus;
+use easel_protocol::worker::AUDIENCE;
+use futures::future::BoxFuture;
+use jiff::Timestamp;
+use k8s_openapi::api::authentication::v1::{TokenReview, TokenReviewSpec, UserInfo};
+use k8s_openapi::api::core::v1::Secret;
+use kube::api::{Patch, PatchParams, PostParams};
+use kube::{Api, Client, ResourceExt};
+use serde_json::json;
+
+/// Field manager of what the facade writes.
+const MANAGER: &str = "easel-facade";
+/// A Secret is read only if it says that it is meant for this (see `HttpSource`).
+const USE_LABEL: (&str, &str) = ("easel.dev/use", "http-headers");
+const POD_NAME: &str = "authentication.kubernetes.io/pod-name";
+
+/// A call to the API server that failed.
+#[derive(Debug, thiserror::Error)]
+pub enum ClusterError {
+    #[error("cannot have a token reviewed")]
+    Review { source: Box<kube::Error> },
+    #[error("cannot mark the upload of Model {namespace}/{name} as complete")]
+    MarkUpload { namespace: String, name: String, source: Box<kube::Error> },
+    #[error("cannot write the import progress of Model {namespace}/{name}")]
+    Progress { namespace: String, name: String, source: Box<kube::Error> },
+    #[error("cannot read Secret {namespace}/{name}")]
+    ReadSecret { namespace: String, name: String, source: Box<kube::Error> },
+}
+
+/// Whose a token is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reviewed {
+    /// E.g. `system:serviceaccount:team:easel-endpoint-demo`.
+    pub user: String,
+    /// The pod that the token was made for.
+    pub pod: Option<String>,
+}
+
+/// How far the bytes of an import are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Transfer {
+    pub bytes_done: u64,
+    pub bytes_total: Option<u64>,
+    pub bytes_per_second: u64,
+}
+
+impl Transfer {
+    /// Seconds until the end at this rate, once total and rate are known.
+    pub fn eta_seconds(&self) -> Option<u64> {
+        let left = self.bytes_total?.saturating_sub(self.bytes_done);
+        left.checked_add(self.bytes_per_second.checked_sub(1)?)?.checked_div(self.bytes_per_second)
+    }
+}
+
+/// What the facade asks of the API server.
+pub trait Cluster: Send + Sync + 'static {
+    /// Whose token this is; `None` when it is not valid for the audience [`AUDIENCE`].
+    fn review<'a>(&'a self, token: &'a str) -> BoxFuture<'a, Result<Option<Reviewed>, ClusterError>>;
+
+    /// Tells the operator that every file of the Model's upload is there. `false`: there is no such Model.
+    fn mark_uploaded<'a>(
+        &'a self,
+        namespace: &'a str,
+        model: &'a str,
+        at: Timestamp,
+    ) -> BoxFuture<'a, Result<bool, ClusterError>>;
+
+    /// Writes the progress of the Model's import.
+    fn report_import<'a>(
+        &'a self,
+        namespace: &'a str,
+        model: &'a str,
+        transfer: Transfer,
+    ) -> BoxFuture<'a, Result<(), ClusterError>>;
+
+    /// The data of a Secret that is labelled for use as HTTP headers.
+    fn header_secret<'a>(
+        &'a self,
+        namespace: &'a str,
+        name: &'a str,
+    ) -> BoxFuture<'a, Result<Option<BTreeMap<String, Vec<u8>>>, ClusterError>>;
+}
+
+/// The real one.
+#[derive(Clone)]
+pub struct KubeCluster {
+    client: Client,
+}
+
+impl KubeCluster {
+    pub fn new(client: Client) -> Self {
+        Self { client }
+    }
+
+    fn models(&self, namespace: &str) -> Api<Model> {
+        Api::namespaced(self.client.clone(), namespace)
+    }
+}
+
+impl Cluster for KubeCluster {
+    fn review<'a>(&'a self, token: &'a str) -> BoxFuture<'a, Result<Option<Reviewed>, ClusterError>> {
+        Box::pin(async move {
+            let spec = TokenReviewSpec { token: Some(token.into()), audiences: Some(vec![AUDIENCE.into()]) };
+            let review = TokenReview { spec, ..TokenReview::default() };
+            let api: Api<TokenReview> = Api::all(self.client.clone());
+            let answer = api
+                .create(&PostParams::default(), &review)
+                .await
+                .map_err(|source| ClusterError::Review { source: Box::new(source) })?;
+            let status = answer.status.unwrap_or_default();
+            // An API server that knows no audiences leaves them out: such a token is good for anything.
+            let ours = status.audiences.is_some_and(|audiences| audiences.iter().any(|a| a == AUDIENCE));
+            let valid = status.authenticated.unwrap_or(false) && ours;
+            Ok(status.user.filter(|_| valid).and_then(reviewed))
+        })
+    }
+
+    fn mark_uploaded<'a>(
+        &'a self,
+        namespace: &'a str,
+        model: &'a str,
+        at: Timestamp,
+    ) -> BoxFuture<'a, Result<bool, ClusterError>> {
+        Box::pin(async move {
+            let patch = json!({"metadata": {"annotations": {UPLOAD_COMPLETED_ANNOTATION: at.to_string()}}});
+            let params = PatchParams { field_manager: Some(MANAGER.into()), ..PatchParams::default() };
+            let patched = self.models(namespace).patch_metadata(model, &params, &Patch::Merge(patch)).await;
+            match patched {
+                Ok(_) => Ok(true),
+                Err(kube::Error::Api(status)) if status.is_not_found() => Ok(false),
+                Err(source) => Err(ClusterError::MarkUpload {
+                    namespace: namespace.into(),
+                    name: model.into(),
+                    source: Box::new(source),
+                }),
+            }
+        })
+    }
+
+    fn report_import<'a>(
+        &'a self,
+        namespace: &'a str,
+        model: &'a str,
+        transfer: Transfer,
+    ) -> BoxFuture<'a, Result<(), ClusterError>> {
+        Box::pin(async move {
+            let import = ImportStatus {
+                bytes_done: Some(transfer.bytes_done),
+                bytes_total: transfer.bytes_total,
+                bytes_per_second: Some(transfer.bytes_per_second),
+                eta_seconds: transfer.eta_seconds(),
+                ..ImportStatus::default()
+            };
+            let patch = json!({
+                "apiVersion": "easel.dev/v1alpha1", "kind": "Model", "status": {"import": import},
+            });
+            let params = PatchParams::apply(MANAGER).force();
+            let patched = self.models(namespace).patch_status(model, &params, &Patch::Apply(patch)).await;
+            patched.map(drop).map_err(|source| ClusterError::Progress {
+                namespace: namespace.into(),
+                name: model.into(),
+                source: Box::new(source),
+            })
+        })
+    }
+
+    fn header_secret<'a>(
+        &'a self,
+        namespace: &'a str,
+        name: &'a str,
+    ) -> BoxFuture<'a, Result<Option<BTreeMap<String, Vec<u8>>>, ClusterError>> {
+        Box::pin(async move {
+            let api: Api<Secret> = Api::namespaced(self.client.clone(), namespace);
+            let secret = api.get_opt(name).await.map_err(|source| ClusterError::ReadSecret {
+                namespace: namespace.into(),
+                name: name.into(),
+                source: Box::new(source),
+            })?;
+            let meant = |secret: &Secret| {
+                secret.labels().get(USE_LABEL.0).is_some_and(|purpose| purpose == USE_LABEL.1)
+            };
+            let data = secret.filter(meant).map(|secret| secret.data.unwrap_or_default());
+            Ok(data.map(|data| data.into_iter().map(|(name, value)| (name, value.0)).collect()))
+        })
+    }
+}
+
+fn reviewed(user: UserInfo) -> Option<Reviewed> {
+    let pod = user.extra.unwrap_or_default().get(POD_NAME).and_then(|names| names.first().cloned());
+    Some(Reviewed { user: user.username?, pod })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_time_left_is_known_once_total_and_rate_are() {
+        let transfer = |bytes_done, bytes_total, bytes_per_second| {
+            Transfer { bytes_done, bytes_total, bytes_per_second }.eta_seconds()
+        };
+        assert_eq!(transfer(0, Some(100), 30), Some(4));
+        assert_eq!(transfer(100, Some(100), 30), Some(0));
+        assert_eq!(transfer(120, Some(100), 30), Some(0));
+        assert_eq!(transfer(0, Some(100), 0), None);
+        assert_eq!(transfer(0, None, 30), None);
+        assert_eq!(transfer(0, Some(u64::MAX), 2), None);
+    }
+}

@@ -1,0 +1,169 @@
+//! The importer's calls: what to fetch, how far it is, where the bytes go, and that they are there.
+
+use axum::Json;
+use axum::extract::State;
+use easel_protocol::import::{
+    ImportFile, ImportProgress, ImportTask, Origin, PartSlot, StoreDone, StorePlan, StoreRequest,
+};
+use easel_store::jobs::Sha256;
+use easel_store::objects::{Audience, ObjectError, ObjectKey, Part, ResponseHeaders};
+use http::{HeaderName, HeaderValue, StatusCode};
+
+use super::error::WorkerError;
+use super::identity::Importer;
+use super::import_task::{Place, Wanted, hash_key, wanted};
+use super::json::WorkerJson;
+use super::models::URL_LIFE;
+use crate::app::App;
+use crate::catalog::{ModelView, Transfer};
+use crate::parts;
+
+/// The folder that [`store`] gives keys in, and [`complete`] takes them from.
+const HASH_FOLDER: &str = "models/sha256/";
+const CONTENT_TYPE: &str = "application/octet-stream";
+
+/// What to fetch.
+pub(super) async fn claim(
+    importer: Importer,
+    State(app): State<App>,
+) -> Result<Json<ImportTask>, WorkerError> {
+    let model = own_model(&app, &importer)?;
+    let mut files = Vec::new();
+    for Wanted { name, from, sha256 } in wanted(&model)? {
+        files.push(ImportFile { name, origin: origin(&app, &model, from).await?, sha256 });
+    }
+    Ok(Json(ImportTask {
+        model: model.name,
+        model_type: model.model_type,
+        files,
+        max_bytes: app.config.max_upload_bytes,
+    }))
+}
+
+fn own_model(app: &App, importer: &Importer) -> Result<ModelView, WorkerError> {
+    let Importer { namespace, model } = importer;
+    if !app.directory.objects_known() {
+        return Err(WorkerError::NotSynced);
+    }
+    app.directory.model(namespace, model).ok_or_else(|| WorkerError::NotKnown {
+        kind: "Model",
+        namespace: namespace.clone(),
+        name: model.clone(),
+    })
+}
+
+async fn origin(app: &App, model: &ModelView, from: Place) -> Result<Origin, WorkerError> {
+    match from {
+        Place::Stored(key) => {
+            let headers = ResponseHeaders::default();
+            let url = app.objects.presign_get(&key, &Audience::Worker, URL_LIFE, &headers).await?;
+            Ok(Origin::Stored { key: key.as_str().to_owned(), url: url.into_string() })
+        }
+        Place::Http { url, headers_secret } => {
+            let headers = match headers_secret {
+                Some(secret) => headers(app, model, &secret).await?,
+                None => Vec::new(),
+            };
+            Ok(Origin::Http { url, headers })
+        }
+    }
+}
+
+/// The headers that a Secret in the Model's namespace holds.
+async fn headers(app: &App, model: &ModelView, secret: &str) -> Result<Vec<(String, String)>, WorkerError> {
+    let unusable = |message| WorkerError::NothingToImport { reason: "SecretNotUsable", message };
+    let data = app.cluster.header_secret(&model.namespace, secret).await?.ok_or_else(|| {
+        unusable(format!(
+            "Secret {}/{secret} is not found or lacks the label easel.dev/use: http-headers",
+            model.namespace
+        ))
+    })?;
+    let header = |(name, value): (String, Vec<u8>)| {
+        let text = String::from_utf8(value).ok()?.trim_end_matches(['\r', '\n']).to_owned();
+        let sendable = HeaderName::try_from(&name).is_ok() && HeaderValue::try_from(&text).is_ok();
+        sendable.then_some((name, text))
+    };
+    // Which entry it is would be a hint at its value; the Secret's owner finds it.
+    data.into_iter().map(header).collect::<Option<_>>().ok_or_else(|| {
+        unusable(format!("Secret {}/{secret} holds an entry that cannot be a header", model.namespace))
+    })
+}
+
+/// Writes how far it is into the Model's status.
+pub(super) async fn progress(
+    importer: Importer,
+    State(app): State<App>,
+    WorkerJson(progress): WorkerJson<ImportProgress>,
+) -> Result<StatusCode, WorkerError> {
+    let model = own_model(&app, &importer)?;
+    // A late word of an import that is over would be written over the operator's.
+    if !model.ready.holds {
+        let ImportProgress { bytes_done, bytes_total, bytes_per_second } = progress;
+        let transfer = Transfer { bytes_done, bytes_total, bytes_per_second };
+        app.cluster.report_import(&model.namespace, &model.name, transfer).await?;
+    }
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Where the bytes of this hash go; nowhere if they are there.
+pub(super) async fn store(
+    _: Importer,
+    State(app): State<App>,
+    WorkerJson(StoreRequest { sha256, size_bytes }): WorkerJson<StoreRequest>,
+) -> Result<Json<StorePlan>, WorkerError> {
+    let hash: Sha256 =
+        sha256.parse().map_err(|_| WorkerError::Input("sha256 is not 64 hex digits".into()))?;
+    let most = app.config.max_upload_bytes;
+    if size_bytes == 0 || size_bytes > most {
+        return Err(WorkerError::Input(format!("sizeBytes is {size_bytes}; 1 to {most} are allowed")));
+    }
+    let key = hash_key(hash.as_str());
+    let plan = |parts, upload_id, part_size| {
+        Ok(Json(StorePlan { key: key.as_str().to_owned(), parts, upload_id, part_size }))
+    };
+    if app.objects.head(&key).await?.is_some_and(|meta| meta.size == size_bytes) {
+        return plan(Vec::new(), String::new(), size_bytes);
+    }
+    let part_size = parts::part_size(size_bytes);
+    let upload_id = app.objects.create_upload(&key, CONTENT_TYPE).await?;
+    let mut slots = Vec::new();
+    for part_number in 1..=parts::count(size_bytes, part_size) {
+        let signed =
+            app.objects.presign_part(&key, &upload_id, part_number, &Audience::Worker, URL_LIFE).await?;
+        slots.push(PartSlot { part_number, url: signed.into_string() });
+    }
+    plan(slots, upload_id, part_size)
+}
+
+/// The parts are there: makes the object of them and looks at its size. May be repeated.
+pub(super) async fn complete(
+    _: Importer,
+    State(app): State<App>,
+    WorkerJson(done): WorkerJson<StoreDone>,
+) -> Result<StatusCode, WorkerError> {
+    let hash = done.key.strip_prefix(HASH_FOLDER).and_then(|hash| hash.parse::<Sha256>().ok());
+    let hash = hash.ok_or_else(|| WorkerError::Input("the key is none that was given out".into()))?;
+    let key = hash_key(hash.as_str());
+    let parts: Vec<Part> =
+        done.parts.into_iter().map(|part| Part { number: part.part_number, etag: part.etag }).collect();
+    let completed = match parts.as_slice() {
+        [] => Ok(()),
+        parts => app.objects.complete_upload(&key, &done.upload_id, parts).await.map(drop),
+    };
+    match completed {
+        // Completed by an earlier call whose answer was lost.
+        Ok(()) | Err(ObjectError::NoSuchUpload { .. }) => {}
+        Err(error) if !error.retriable() => return Err(WorkerError::Input(error.to_string())),
+        Err(error) => return Err(error.into()),
+    }
+    sized(&app, &key, done.size_bytes).await
+}
+
+async fn sized(app: &App, key: &ObjectKey, declared: u64) -> Result<StatusCode, WorkerError> {
+    match app.objects.head(key).await?.map(|meta| meta.size) {
+        Some(size) if size == declared => Ok(StatusCode::NO_CONTENT),
+        // Left where it is: the next `store` for this hash sees the wrong size and has it written anew.
+        Some(size) => Err(WorkerError::Input(format!("{size} bytes are stored, {declared} are declared"))),
+        None => Err(WorkerError::Input("the upload is not known; begin again with store".into())),
+    }
+}

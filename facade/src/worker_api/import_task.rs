@@ -1,0 +1,168 @@
+//! What an importer is to do, from the Model's spec. Pure but for the signing, which the caller does.
+
+use easel_store::objects::ObjectKey;
+use url::Url;
+
+use super::error::WorkerError;
+use crate::catalog::{ModelView, SourceView};
+
+/// Longest name of a file that is taken from a URL.
+const MAX_NAME: usize = 128;
+
+/// One file to fetch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Wanted {
+    pub name: String,
+    pub from: Place,
+    pub sha256: Option<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    Stored(ObjectKey),
+    Http { url: String, headers_secret: Option<String> },
+}
+
+/// Where a client's upload of one file of a Model is kept.
+pub fn upload_key(namespace: &str, model: &str, file: &str) -> Result<ObjectKey, WorkerError> {
+    let key = format!("models/{namespace}/{model}/upload/{file}");
+    key.parse().map_err(|_| WorkerError::Input(format!("{file:?} cannot be part of an object's key")))
+}
+
+/// Where the bytes of that hash are kept.
+pub(super) fn hash_key(sha256: &str) -> ObjectKey {
+    format!("models/sha256/{sha256}").parse().expect("hexadecimal digits make a valid key")
+}
+
+/// # Errors
+/// [`WorkerError::NothingToImport`] when the source is not one for an importer, or not complete.
+pub(super) fn wanted(model: &ModelView) -> Result<Vec<Wanted>, WorkerError> {
+    let nothing = |reason, message| Err(WorkerError::NothingToImport { reason, message });
+    match &model.source {
+        SourceView::Upload { completed: false, .. } => nothing(
+            "WaitingForUpload",
+            format!("the upload of Model {}/{} is not complete", model.namespace, model.name),
+        ),
+        SourceView::Upload { files, completed: true } => files
+            .iter()
+            .map(|file| {
+                let key = upload_key(&model.namespace, &model.name, &file.name)?;
+                Ok(Wanted { name: file.name.clone(), from: Place::Stored(key), sha256: None })
+            })
+            .collect(),
+        SourceView::ObjectStore { key, sha256 } => {
+            if !may_read(&model.namespace, key) {
+                return nothing(
+                    "KeyNotAllowed",
+                    format!("key {key} belongs to Easel or to another namespace"),
+                );
+            }
+            let name = key.rsplit('/').next().unwrap_or(key).to_owned();
+            match key.parse() {
+                Ok(key) => Ok(vec![Wanted { name, from: Place::Stored(key), sha256: sha256.clone() }]),
+                Err(_) => nothing("InvalidKey", format!("{key:?} is no key of an object")),
+            }
+        }
+        SourceView::Http { url, sha256, headers_secret } => {
+            let from = Place::Http { url: url.clone(), headers_secret: headers_secret.clone() };
+            Ok(vec![Wanted { name: name_from_url(url, &model.display_name), from, sha256: sha256.clone() }])
+        }
+        SourceView::Other => nothing(
+            "SourceNotSupported",
+            "only the sources upload, objectStore and http are imported by a Job".to_owned(),
+        ),
+    }
+}
+
+/// A namespace may name its own uploads and whatever lies outside Easel's own folders.
+fn may_read(namespace: &str, key: &str) -> bool {
+    match key.split_once('/') {
+        Some(("out", _)) => false,
+        Some(("models", rest)) => rest.strip_prefix(namespace).is_some_and(|rest| rest.starts_with('/')),
+        _ => true,
+    }
+}
+
+/// The last part of the path if it looks like a file's name, else what the Model is called.
+fn name_from_url(url: &str, display_name: &str) -> String {
+    let parsed = Url::parse(url).ok();
+    let last = parsed.as_ref().and_then(|url| url.path_segments()?.next_back().map(str::to_owned));
+    let plain = |name: &String| {
+        name.contains('.')
+            && !name.starts_with('.')
+            && name.len() <= MAX_NAME
+            && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_'))
+    };
+    last.filter(plain).unwrap_or_else(|| display_name.replace('/', "_"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::catalog::{ConditionView, DeclaredFile};
+
+    fn model(source: SourceView) -> ModelView {
+        ModelView {
+            namespace: "team".into(),
+            name: "m".into(),
+            uid: "u".into(),
+            display_name: "folder/m.safetensors".into(),
+            model_type: "Checkpoint".into(),
+            source,
+            ready: ConditionView::absent(""),
+            files: Vec::new(),
+        }
+    }
+
+    fn reason(source: SourceView) -> String {
+        match wanted(&model(source)) {
+            Err(WorkerError::NothingToImport { reason, .. }) => reason.to_owned(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn an_upload_is_imported_once_it_is_complete() {
+        let files = || vec![DeclaredFile { name: "a.safetensors".into(), size_bytes: None }];
+        assert_eq!(reason(SourceView::Upload { files: files(), completed: false }), "WaitingForUpload");
+        let wanted =
+            wanted(&model(SourceView::Upload { files: files(), completed: true })).expect("complete");
+        let key = "models/team/m/upload/a.safetensors".parse().expect("a key");
+        let want = Wanted { name: "a.safetensors".into(), from: Place::Stored(key), sha256: None };
+        assert_eq!(wanted, [want]);
+    }
+
+    #[test]
+    fn a_key_reaches_no_other_tenants_objects() {
+        let cases = [
+            ("import/a.safetensors", true),
+            ("models/team/m/upload/a", true),
+            ("models/teammate/m/upload/a", false),
+            ("models/team", false),
+            ("models/sha256/00", false),
+            ("out/1/result/image_0.png", false),
+            ("outside/a", true),
+        ];
+        for (key, allowed) in cases {
+            assert_eq!(may_read("team", key), allowed, "{key}");
+        }
+        assert_eq!(reason(SourceView::ObjectStore { key: "out/1/x".into(), sha256: None }), "KeyNotAllowed");
+        assert_eq!(reason(SourceView::ObjectStore { key: "a/../b".into(), sha256: None }), "InvalidKey");
+        assert_eq!(reason(SourceView::Other), "SourceNotSupported");
+    }
+
+    #[test]
+    fn a_download_is_named_by_its_url_if_that_is_a_name() {
+        let cases = [
+            ("https://h/a/b/model.safetensors?x=y/z", "model.safetensors"),
+            ("https://h/download/123", "folder_m.safetensors"),
+            ("https://h/", "folder_m.safetensors"),
+            ("https://h/.hidden", "folder_m.safetensors"),
+            ("https://h/a%2f..%2fb.safetensors", "folder_m.safetensors"),
+            ("nonsense", "folder_m.safetensors"),
+        ];
+        for (url, want) in cases {
+            assert_eq!(name_from_url(url, "folder/m.safetensors"), want, "{url}");
+        }
+    }
+}

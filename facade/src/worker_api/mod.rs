@@ -1,0 +1,40 @@
+//! The worker protocol (`easel_protocol::worker`, `easel_protocol::import`), on the internal port only.
+//! Callers are pods of the cluster, known by their ServiceAccount token; what they send is not trusted.
+
+mod error;
+mod identity;
+mod import;
+mod import_task;
+mod jobs;
+mod json;
+mod models;
+mod review;
+mod verify;
+
+use axum::Router;
+use axum::routing::{get, post};
+use easel_protocol::import::{
+    CLAIM_IMPORT_PATH, COMPLETE_IMPORT_PATH, IMPORT_PROGRESS_PATH, STORE_IMPORT_PATH,
+};
+use easel_protocol::worker::{CLAIM_PATH, MODELS_PATH, job_path};
+
+pub use import_task::upload_key;
+pub(crate) use jobs::count_end;
+pub use review::TokenCache;
+
+use crate::app::App;
+
+/// Every route of the protocol. Each handler's first argument is the identity it needs.
+pub fn routes() -> Router<App> {
+    Router::new()
+        .route(MODELS_PATH, get(models::model_set))
+        .route(CLAIM_PATH, post(jobs::claim))
+        .route(&job_path("{id}", "heartbeat"), post(jobs::heartbeat))
+        .route(&job_path("{id}", "complete"), post(jobs::complete))
+        .route(&job_path("{id}", "fail"), post(jobs::fail))
+        .route(&job_path("{id}", "release"), post(jobs::release))
+        .route(CLAIM_IMPORT_PATH, post(import::claim))
+        .route(IMPORT_PROGRESS_PATH, post(import::progress))
+        .route(STORE_IMPORT_PATH, post(import::store))
+        .route(COMPLETE_IMPORT_PATH, post(import::complete))
+}

@@ -1,0 +1,253 @@
+//! A facade in a temporary directory.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::Request;
+use clap::Parser;
+use easel_crds::{ApiKey, Endpoint, Model};
+use easel_facade::app::{App, Parts};
+use easel_facade::catalog::{Cluster, ClusterError, Directory, Feed, Feeds, Reviewed, Transfer};
+use easel_facade::config::Config;
+use easel_facade::http::server;
+use easel_facade::metrics::Metrics;
+use easel_facade::router;
+use easel_facade::worker_api::TokenCache;
+use easel_store::jobs::{JobStore, OpenOptions};
+use easel_store::objects::{EmbeddedS3, S3Store};
+use futures::future::BoxFuture;
+use http::{HeaderMap, StatusCode};
+use http_body_util::BodyExt;
+use jiff::Timestamp;
+use kube::runtime::watcher::Event;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use tower::ServiceExt;
+use url::Url;
+
+use crate::objects::{
+    BOUND_KEY, BROKEN_ENDPOINT, BUSY_ENDPOINT, DEMO_ENDPOINT, DEMO_MODEL, FOREIGN_ENDPOINT, HTTP_MODEL, KEY,
+    MODELS_KEY, OTHER_KEY, OTHER_MODEL, STARTING_ENDPOINT, WAITING_MODEL, api_key,
+};
+
+/// What the facade asked of the API server, and what it is answered.
+#[derive(Default)]
+pub struct FakeCluster {
+    /// `namespace/model` of each completed upload.
+    pub uploaded: Mutex<Vec<String>>,
+    pub transfers: Mutex<Vec<(String, Transfer)>>,
+    /// `namespace/name` to data.
+    pub secrets: Mutex<BTreeMap<String, BTreeMap<String, Vec<u8>>>>,
+}
+
+impl Cluster for FakeCluster {
+    /// A token reads `<namespace>/<account>/<pod>`; anything else is nobody's.
+    fn review<'a>(&'a self, token: &'a str) -> BoxFuture<'a, Result<Option<Reviewed>, ClusterError>> {
+        let parts: Vec<&str> = token.split('/').collect();
+        let reviewed = match parts.as_slice() {
+            [namespace, account, pod] => Some(Reviewed {
+                user: format!("system:serviceaccount:{namespace}:{account}"),
+                pod: Some((*pod).to_owned()),
+            }),
+            _ => None,
+        };
+        Box::pin(async move { Ok(reviewed) })
+    }
+
+    fn mark_uploaded<'a>(
+        &'a self,
+        namespace: &'a str,
+        model: &'a str,
+        _: Timestamp,
+    ) -> BoxFuture<'a, Result<bool, ClusterError>> {
+        self.uploaded.lock().unwrap().push(format!("{namespace}/{model}"));
+        Box::pin(async { Ok(true) })
+    }
+
+    fn report_import<'a>(
+        &'a self,
+        namespace: &'a str,
+        model: &'a str,
+        transfer: Transfer,
+    ) -> BoxFuture<'a, Result<(), ClusterError>> {
+        self.transfers.lock().unwrap().push((format!("{namespace}/{model}"), transfer));
+        Box::pin(async { Ok(()) })
+    }
+
+    fn header_secret<'a>(
+        &'a self,
+        namespace: &'a str,
+        name: &'a str,
+    ) -> BoxFuture<'a, Result<Option<BTreeMap<String, Vec<u8>>>, ClusterError>> {
+        let secret = self.secrets.lock().unwrap().get(&format!("{namespace}/{name}")).cloned();
+        Box::pin(async move { Ok(secret) })
+    }
+}
+
+/// A facade without listeners; [`Fixture::listen`] adds them.
+pub struct Fixture {
+    pub app: App,
+    pub cluster: Arc<FakeCluster>,
+    pub feeds: Mutex<Feeds>,
+    /// Base of the listeners, once there are any.
+    pub public: String,
+    pub internal: String,
+    listeners: Vec<JoinHandle<()>>,
+    _directory: tempfile::TempDir,
+}
+
+/// One answer, read to its end.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: StatusCode,
+    pub headers: HeaderMap,
+    pub body: String,
+}
+
+impl Answer {
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {}", self.body))
+    }
+}
+
+impl Fixture {
+    /// Objects known, no listener.
+    pub async fn new() -> Self {
+        Self::with(&[], None).await
+    }
+
+    /// With listeners on loopback, whose URLs work.
+    pub async fn listening() -> Self {
+        let public = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let internal = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        Self::with(&[], Some((public, internal))).await
+    }
+
+    pub async fn with(flags: &[&str], listeners: Option<(TcpListener, TcpListener)>) -> Self {
+        easel_facade::install_crypto();
+        let directory = tempfile::tempdir().unwrap();
+        let database = format!("sqlite://{}", directory.path().join("jobs.db").display());
+        let mut arguments = vec!["easel-facade", "--database-url", &database];
+        arguments.extend(flags);
+        let config = Config::parse_from(arguments);
+        let address = |listener: &TcpListener| format!("http://{}", listener.local_addr().unwrap());
+        let bases = listeners.as_ref().map(|(public, internal)| (address(public), address(internal)));
+        let (public, internal) = bases.unwrap_or(("http://facade.test".into(), String::new()));
+        let base = Url::parse(&public).unwrap();
+        let embedded = EmbeddedS3::open(&directory.path().join("objects"), &config.s3.bucket).await.unwrap();
+        let objects = S3Store::embedded(&embedded, base, None).unwrap();
+        let jobs = JobStore::open(&database, &OpenOptions::default()).await.unwrap();
+        let (catalog, mut feeds) = Directory::new(1);
+        fill(&mut feeds);
+        let cluster = Arc::new(FakeCluster::default());
+        let app = App::new(Parts {
+            config,
+            jobs,
+            objects: Arc::new(objects),
+            embedded: Some(embedded),
+            directory: catalog,
+            cluster: cluster.clone(),
+            metrics: Arc::new(Metrics::new()),
+            tokens: TokenCache::default(),
+            shutdown: CancellationToken::new(),
+        });
+        let listeners = listeners.map_or_else(Vec::new, |(public, internal)| {
+            let (shutdown, drain) = (app.shutdown.clone(), Duration::from_secs(1));
+            vec![
+                tokio::spawn(server::serve(public, router::public(&app), shutdown.clone(), drain)),
+                tokio::spawn(server::serve(internal, router::internal(&app), shutdown, drain)),
+            ]
+        });
+        let feeds = Mutex::new(feeds);
+        Self { app, cluster, feeds, public, internal, listeners, _directory: directory }
+    }
+
+    /// Ends the listeners and waits for them.
+    pub async fn end(self) {
+        self.app.shutdown.cancel();
+        for listener in self.listeners {
+            listener.await.unwrap();
+        }
+        self.app.jobs.close().await;
+    }
+
+    /// A call of the public port.
+    pub async fn public(&self, request: Request) -> Answer {
+        read(router::public(&self.app).oneshot(request).await.unwrap()).await
+    }
+
+    /// A call of the internal port.
+    pub async fn internal(&self, request: Request) -> Answer {
+        read(router::internal(&self.app).oneshot(request).await.unwrap()).await
+    }
+
+    pub async fn get(&self, path: &str) -> Answer {
+        self.public(get(path, KEY)).await
+    }
+
+    pub async fn post(&self, path: &str, body: &Value) -> Answer {
+        self.public(post(path, KEY, body.to_string())).await
+    }
+
+    /// A worker's or importer's call; `token` as in [`FakeCluster::review`].
+    pub async fn pod(&self, token: &str, path: &str, body: &Value) -> Answer {
+        let request = Request::post(path).header("authorization", format!("Bearer {token}"));
+        self.internal(request.body(Body::from(body.to_string())).unwrap()).await
+    }
+
+    /// Changes an object.
+    pub fn apply_model(&self, yaml: &str) {
+        self.feeds.lock().unwrap().models[0].apply(&Event::Apply(parse(yaml)));
+    }
+}
+
+async fn read(response: axum::response::Response) -> Answer {
+    let (parts, body) = response.into_parts();
+    let bytes = body.collect().await.unwrap().to_bytes();
+    let body = String::from_utf8(bytes.to_vec()).unwrap();
+    Answer { status: parts.status, headers: parts.headers, body }
+}
+
+pub fn get(path: &str, key: &str) -> Request {
+    Request::get(path).header("host", "facade.test").header("x-api-key", key).body(Body::empty()).unwrap()
+}
+
+pub fn post(path: &str, key: &str, body: String) -> Request {
+    Request::post(path).header("host", "facade.test").header("x-api-key", key).body(Body::from(body)).unwrap()
+}
+
+pub fn parse<K: DeserializeOwned>(yaml: &str) -> K {
+    serde_saphyr::from_str(yaml).unwrap_or_else(|error| panic!("{error}: {yaml}"))
+}
+
+fn fill(feeds: &mut Feeds) {
+    let models = [DEMO_MODEL, OTHER_MODEL, WAITING_MODEL, HTTP_MODEL];
+    let endpoints = [DEMO_ENDPOINT, BUSY_ENDPOINT, STARTING_ENDPOINT, BROKEN_ENDPOINT, FOREIGN_ENDPOINT];
+    let keys = [
+        api_key("team", "default", KEY, ", scopes: [Inference, Models]"),
+        api_key("others", "default", OTHER_KEY, ""),
+        api_key("team", "busy-only", BOUND_KEY, ", endpointRef: {name: busy}"),
+        api_key("team", "models-only", MODELS_KEY, ", scopes: [Models]"),
+        api_key("team", "off", "key-that-is-off", ", suspend: true"),
+        api_key("team", "old", "key-that-is-old", ", expiresAt: \"2026-01-01T00:00:00Z\""),
+    ];
+    fill_one(&mut feeds.models[0], models.map(parse::<Model>).into());
+    fill_one(&mut feeds.endpoints[0], endpoints.map(parse::<Endpoint>).into());
+    fill_one(&mut feeds.keys[0], keys.iter().map(|yaml| parse::<ApiKey>(yaml)).collect());
+}
+
+fn fill_one<K>(feed: &mut Feed<K>, objects: Vec<K>)
+where
+    K: kube::Resource<DynamicType = ()> + Clone + 'static,
+{
+    feed.apply(&Event::Init);
+    for object in objects {
+        feed.apply(&Event::InitApply(object));
+    }
+    feed.apply(&Event::InitDone);
+}

@@ -1,0 +1,15 @@
+//! The facade from outside: real router, real SQLite job store, real embedded object store; only the
+//! Kubernetes API is replaced, by objects from YAML.
+
+#![allow(clippy::unwrap_used, reason = "what is unwrapped here is what the test asserts")]
+
+mod auth;
+mod fixture;
+mod generate;
+mod hostile;
+mod imports;
+mod internal;
+mod jobs;
+mod objects;
+mod uploads;
+mod workers;
