@@ -57,8 +57,8 @@ impl DiskCache {
         http: reqwest::Client,
         metrics: Arc<Metrics>,
     ) -> Result<Self, CacheError> {
-        let found = scan(directory)
-            .map_err(|source| CacheError::Directory { path: directory.to_owned(), source })?;
+        let found =
+            scan(directory).map_err(|source| CacheError::Directory { path: directory.to_owned(), source })?;
         let mut index = Index::default();
         found.iter().for_each(|(sha256, size)| index.add(sha256, *size));
         metrics.cache_bytes(index.total());
@@ -93,7 +93,10 @@ impl DiskCache {
         self.make_room(file.size_bytes).await?;
         let mut result = self.transfer(file, on_progress).await;
         if matches!(result, Err(CacheError::Corrupt { .. })) {
-            tracing::warn!(model = file.model, "the transferred file has a wrong hash; transferring it again");
+            tracing::warn!(
+                model = file.model,
+                "the transferred file has a wrong hash; transferring it again"
+            );
             result = self.transfer(file, on_progress).await;
         }
         self.metrics.download(result.is_ok());

@@ -12,9 +12,13 @@ pub enum CacheError {
     BadUrl { source: url::ParseError },
     #[error("the transfer failed")]
     Fetch { source: FetchError },
-    #[error("a file of {need} bytes is larger than the cache limit of {limit} bytes; raise the endpoint's cache size")]
+    #[error(
+        "a file of {need} bytes is larger than the cache limit of {limit} bytes; raise the endpoint's cache size"
+    )]
     LargerThanCache { need: u64, limit: u64 },
-    #[error("{need} bytes do not fit: {in_use} of {limit} bytes of the cache are in use; raise the endpoint's cache size")]
+    #[error(
+        "{need} bytes do not fit: {in_use} of {limit} bytes of the cache are in use; raise the endpoint's cache size"
+    )]
     Full { need: u64, in_use: u64, limit: u64 },
     #[error("cannot use the cache directory {}", .path.display())]
     Directory { path: PathBuf, source: std::io::Error },
@@ -43,9 +47,10 @@ impl CacheError {
         match self {
             // Also a 403 or 404: the presigned address has run out, the next one is good.
             Self::Fetch { .. } | Self::Full { .. } | Self::Directory { .. } => true,
-            Self::BadHash { .. } | Self::BadUrl { .. } | Self::LargerThanCache { .. } | Self::Corrupt { .. } => {
-                false
-            }
+            Self::BadHash { .. }
+            | Self::BadUrl { .. }
+            | Self::LargerThanCache { .. }
+            | Self::Corrupt { .. } => false,
         }
     }
 }

@@ -11,9 +11,7 @@ use rand::Rng;
 
 use super::args::GenerateArgs;
 use super::bar::Bar;
-use crate::engine::{
-    DiffusionEngine, Engine, EngineError, ModelLabel, memory_limit_bytes, size_thread_pool,
-};
+use crate::engine::{DiffusionEngine, Engine, EngineError, ModelLabel, memory_limit_bytes, size_thread_pool};
 use crate::error::chain;
 use crate::worker::encode;
 

@@ -83,7 +83,8 @@ impl Facade {
     }
 
     pub async fn claim_import(&self) -> Result<ImportTask, CallError> {
-        let answer = self.post("claim import", CLAIM_IMPORT_PATH, &serde_json::json!({}), CALL_TIMEOUT).await?;
+        let answer =
+            self.post("claim import", CLAIM_IMPORT_PATH, &serde_json::json!({}), CALL_TIMEOUT).await?;
         parse("claim import", &answer.1)
     }
 

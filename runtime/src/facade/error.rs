@@ -37,9 +37,10 @@ impl CallError {
     /// May the same call succeed later?
     pub fn retriable(&self) -> bool {
         match self {
-            Self::Token { .. } | Self::Unreachable { .. } | Self::Unavailable { .. } | Self::Malformed { .. } => {
-                true
-            }
+            Self::Token { .. }
+            | Self::Unreachable { .. }
+            | Self::Unavailable { .. }
+            | Self::Malformed { .. } => true,
             Self::Refused { .. } | Self::Rejected { .. } => false,
         }
     }

@@ -35,8 +35,7 @@ impl Receiver {
     /// [`FetchError::Write`].
     pub async fn resume_file(path: &Path) -> Result<Self, FetchError> {
         let mut receiver = Self::hash_only();
-        let opened =
-            OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path).await;
+        let opened = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path).await;
         let mut file = opened.map_err(|source| FetchError::Write { path: path.to_owned(), source })?;
         let mut block = vec![0; 1 << 20];
         loop {

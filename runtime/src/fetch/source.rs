@@ -49,8 +49,8 @@ impl Source for PlainSource {
     async fn open(&self, from: u64, validator: Option<&HeaderValue>) -> Result<Opened, FetchError> {
         let request = self.http.get(self.url.clone()).headers(range_headers(from, validator));
         let sent = request.send().await;
-        let response = sent
-            .map_err(|error| FetchError::Connect { url: self.name(), source: error.without_url() })?;
+        let response =
+            sent.map_err(|error| FetchError::Connect { url: self.name(), source: error.without_url() })?;
         understand(self.name(), from, response)
     }
 }

@@ -152,8 +152,8 @@ fn check_size(
         return Err(FetchError::TooLarge { url: source.name(), size, limit: policy.max_bytes });
     }
     let Some(directory) = &policy.room else { return Ok(()) };
-    let free = free_bytes(directory)
-        .map_err(|source| FetchError::Write { path: directory.clone(), source })?;
+    let free =
+        free_bytes(directory).map_err(|source| FetchError::Write { path: directory.clone(), source })?;
     let need = size.saturating_sub(receiver.len());
     if need > free {
         return Err(FetchError::NoRoom { url: source.name(), need, free });

@@ -14,11 +14,7 @@ pub(super) fn is_weights(file_name: &str) -> bool {
 }
 
 /// Compares what the header shows with what the Model says.
-pub(super) fn check_type(
-    file: &str,
-    model_type: &str,
-    inspection: &Inspection,
-) -> Result<(), ImportError> {
+pub(super) fn check_type(file: &str, model_type: &str, inspection: &Inspection) -> Result<(), ImportError> {
     if !matches_type(model_type, inspection.kind) {
         return Err(ImportError::WrongType {
             file: file.to_owned(),
@@ -106,7 +102,8 @@ mod tests {
 
     #[test]
     fn the_message_names_both_sides_and_the_remedy() {
-        let error = check_type("a.safetensors", "Checkpoint", &inspection(Kind::Lora, Family::Sd1)).unwrap_err();
+        let error =
+            check_type("a.safetensors", "Checkpoint", &inspection(Kind::Lora, Family::Sd1)).unwrap_err();
         let want = "a.safetensors: the Model says type Checkpoint, the file is of type Lora; set spec.type or the \
                     source right";
         assert_eq!(error.to_string(), want);

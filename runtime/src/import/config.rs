@@ -34,11 +34,6 @@ pub struct ImportConfig {
     #[arg(long, env = "EASEL_FETCH_RETRIES", value_name = "COUNT", default_value_t = 5)]
     pub fetch_retries: u32,
     /// Where to leave the result
-    #[arg(
-        long,
-        env = "EASEL_TERMINATION_LOG",
-        value_name = "FILE",
-        default_value = "/dev/termination-log"
-    )]
+    #[arg(long, env = "EASEL_TERMINATION_LOG", value_name = "FILE", default_value = "/dev/termination-log")]
     pub termination_log: PathBuf,
 }

@@ -99,7 +99,8 @@ impl Fetcher {
             inspection = Some(seen);
         }
         let received = receive(source, Receiver::hash_only(), &policy, meter).await;
-        let received = received.map_err(|source| ImportError::ReadStored { file: file.name.clone(), source })?;
+        let received =
+            received.map_err(|source| ImportError::ReadStored { file: file.name.clone(), source })?;
         check_hash(file, &received)?;
         Ok(Fetched { received, inspection, place: Place::Stored { key: key.to_owned() } })
     }

@@ -30,7 +30,12 @@ pub async fn import(config: &ImportConfig) -> Result<ImportedModel, ImportError>
     let token = TokenFile::new(&config.token_file);
     let facade = Facade::new(plain.clone(), config.facade_url.clone(), token);
     let task = claim(&facade).await?;
-    tracing::info!(model = task.model, model_type = task.model_type, files = task.files.len(), "import begins");
+    tracing::info!(
+        model = task.model,
+        model_type = task.model_type,
+        files = task.files.len(),
+        "import begins"
+    );
     let fetcher = Fetcher {
         plain,
         guarded,
@@ -82,7 +87,12 @@ async fn import_files(
                 key
             }
         };
-        tracing::info!(file = file.name, sha256 = received.sha256, size_bytes = received.size_bytes, "file imported");
+        tracing::info!(
+            file = file.name,
+            sha256 = received.sha256,
+            size_bytes = received.size_bytes,
+            "file imported"
+        );
         files.push(ImportedFile {
             name: file.name.clone(),
             key,

@@ -7,5 +7,5 @@ mod redacted;
 
 pub use address::{AddressPolicy, BadCidr};
 pub use client::{install_tls, plain_client};
-pub use guarded::{GuardError, GuardedClient};
+pub use guarded::{GuardError, GuardedClient, RequestError};
 pub use redacted::RedactedUrl;

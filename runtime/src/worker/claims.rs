@@ -32,7 +32,12 @@ pub(super) async fn claim_loop(
             Some(Ok(Some(job))) if worker.shutdown.draining() => give_back(worker, &job).await,
             Some(Ok(Some(job))) => {
                 backoff.reset();
-                tracing::info!(job.id = job.id, attempt = job.attempt, model = job.checkpoint.model, "job claimed");
+                tracing::info!(
+                    job.id = job.id,
+                    attempt = job.attempt,
+                    model = job.checkpoint.model,
+                    "job claimed"
+                );
                 worker.run(job, sent).await?;
             }
             Some(Ok(None)) => backoff.reset(),

@@ -15,6 +15,17 @@ pub enum Device {
     Cuda,
 }
 
+/// Number format of weights and activations.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[value(rename_all = "PascalCase")]
+pub enum Precision {
+    /// What the engine is best at on the device.
+    Auto,
+    F32,
+    F16,
+    Bf16,
+}
+
 #[derive(Debug, Clone, Args)]
 pub struct ServeConfig {
     /// The facade's internal address, e.g. http://easel-facade.easel.svc:8081
@@ -40,6 +51,9 @@ pub struct ServeConfig {
     /// Where to compute
     #[arg(long, env = "EASEL_DEVICE", value_enum, default_value_t = Device::Cpu, ignore_case = true)]
     pub device: Device,
+    /// Number format to compute in; on CPUs this engine computes in F32
+    #[arg(long, env = "EASEL_PRECISION", value_enum, default_value_t = Precision::Auto, ignore_case = true)]
+    pub precision: Precision,
     /// Address of /healthz, /readyz and /metrics
     #[arg(long, env = "EASEL_LISTEN", value_name = "ADDR:PORT", default_value = "0.0.0.0:8080")]
     pub listen: SocketAddr,
@@ -47,12 +61,7 @@ pub struct ServeConfig {
     #[arg(long, env = "EASEL_POD_NAME", value_name = "NAME", default_value = "")]
     pub pod_name: String,
     /// Where to leave the reason of a failure
-    #[arg(
-        long,
-        env = "EASEL_TERMINATION_LOG",
-        value_name = "FILE",
-        default_value = "/dev/termination-log"
-    )]
+    #[arg(long, env = "EASEL_TERMINATION_LOG", value_name = "FILE", default_value = "/dev/termination-log")]
     pub termination_log: PathBuf,
     /// Seconds that a running job gets to finish after SIGTERM; then it is given back. Keep it some seconds below
     /// the pod's terminationGracePeriodSeconds

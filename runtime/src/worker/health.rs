@@ -89,9 +89,10 @@ impl Health {
     }
 
     fn publish(&self, state: &State) {
-        let done = state.set.as_ref().is_some_and(|set| {
-            set.models.iter().all(|model| state.loaded.contains(&model.sha256))
-        });
+        let done = state
+            .set
+            .as_ref()
+            .is_some_and(|set| set.models.iter().all(|model| state.loaded.contains(&model.sha256)));
         self.loaded.send_replace(done);
     }
 

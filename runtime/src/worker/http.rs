@@ -36,8 +36,6 @@ async fn readyz(State(app): State<App>) -> impl IntoResponse {
 async fn metrics_text(State(app): State<App>) -> impl IntoResponse {
     match app.metrics.encode() {
         Ok(text) => (StatusCode::OK, [(CONTENT_TYPE, prometheus::TEXT_FORMAT)], text),
-        Err(error) => {
-            (StatusCode::INTERNAL_SERVER_ERROR, [(CONTENT_TYPE, "text/plain")], error.to_string())
-        }
+        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, [(CONTENT_TYPE, "text/plain")], error.to_string()),
     }
 }

@@ -68,7 +68,11 @@ impl Worker {
             let outcome = self.report(&job, ended, &stop).await;
             self.metrics.job(outcome);
             tracing::info!(
-                job.id = job.id, attempt = job.attempt, outcome, duration_ms = millis(started.elapsed()), "job ended"
+                job.id = job.id,
+                attempt = job.attempt,
+                outcome,
+                duration_ms = millis(started.elapsed()),
+                "job ended"
             );
             if stuck { Err(EngineStuck) } else { Ok(()) }
         };
@@ -81,12 +85,12 @@ impl Worker {
 
     async fn work(&self, job: &ClaimedJob, progress: &Arc<ProgressCell>, stop: &Arc<StopSignal>) -> Ended {
         let mut timings = Timings::default();
-        let loading = self.pool.get(&job.checkpoint, &mut |stage| match stage {
+        let mut on_stage = |stage| match stage {
             LoadStage::Downloading(p) => progress.set("Downloading", p.received, p.total.unwrap_or(0)),
             LoadStage::Loading => progress.set("Loading", 0, 0),
-        });
+        };
         let loaded = tokio::select! {
-            loaded = loading => loaded,
+            loaded = self.pool.get(&job.checkpoint, &mut on_stage) => loaded,
             stop = stop.wait() => return Ended::Stopped(stop),
         };
         let loaded = match loaded {
@@ -201,7 +205,12 @@ impl Worker {
                 (fail("EngineStuck", message, true), "failed")
             }
             Ended::Failed(failure) => {
-                tracing::warn!(job.id = job.id, reason = failure.reason, error = failure.message, "the job failed");
+                tracing::warn!(
+                    job.id = job.id,
+                    reason = failure.reason,
+                    error = failure.message,
+                    "the job failed"
+                );
                 (JobFailure { attempt, failure }, "failed")
             }
         };
@@ -230,7 +239,9 @@ impl Worker {
                     Err(error) => {
                         tracing::warn!(job.id = job.id, error = %chain(&error), "the report was refused");
                         return match error {
-                            CallError::Refused { refusal, .. } => Told::Refused(refusal.reason, refusal.message),
+                            CallError::Refused { refusal, .. } => {
+                                Told::Refused(refusal.reason, refusal.message)
+                            }
                             other => Told::Refused(other.reason().to_owned(), chain(&other)),
                         };
                     }

@@ -65,7 +65,7 @@ impl LeaseKeeper<'_> {
     /// Returns when the lease is lost. The time of an answered call counts from when it was *sent*: the facade
     /// may have renewed the lease at any moment after that.
     async fn beat(&self) {
-        let mut lease = Duration::from_secs(self.job.lease_seconds);
+        let mut lease = lease_of(self.job.lease_seconds);
         let mut renewed = self.claimed_at;
         let mut backoff = Backoff::new(lease / 40, lease / 6);
         let mut next = renewed + lease / 3;
@@ -80,7 +80,7 @@ impl LeaseKeeper<'_> {
                     return;
                 }
                 Ok(Ok(reply)) => {
-                    lease = Duration::from_secs(reply.lease_seconds);
+                    lease = lease_of(reply.lease_seconds);
                     renewed = sent;
                     next = sent + lease / 3;
                     backoff.reset();
@@ -108,4 +108,9 @@ impl LeaseKeeper<'_> {
         }
         error.retriable()
     }
+}
+
+/// A lease of zero would be renewed without a pause.
+fn lease_of(seconds: u64) -> Duration {
+    Duration::from_secs(seconds.max(1))
 }

@@ -36,7 +36,8 @@ impl Metrics {
         let metrics = Self {
             registry: Registry::new(),
             jobs: counter("easel_runtime_jobs_total", "Jobs by how they ended.").expect(good),
-            steps: histogram("easel_runtime_step_seconds", "Duration of one step of the engine.").expect(good),
+            steps: histogram("easel_runtime_step_seconds", "Duration of one step of the engine.")
+                .expect(good),
             stages: histogram("easel_runtime_stage_seconds", "Duration of a stage of a job.").expect(good),
             downloads: counter("easel_runtime_downloads_total", "Weight files transferred.").expect(good),
             heartbeat_errors: IntCounter::new(

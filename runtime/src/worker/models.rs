@@ -28,7 +28,7 @@ impl ModelWatcher {
     pub(super) async fn run(self) -> FailureReport {
         let mut known: Option<String> = None;
         let mut backoff = Backoff::new(Duration::from_millis(250), Duration::from_secs(10));
-        let mut failures = 0;
+        let mut load_backoff = backoff.clone();
         loop {
             let set = match self.facade.models(known.as_deref()).await {
                 Ok(set) => set,
@@ -45,22 +45,24 @@ impl ModelWatcher {
                 continue;
             }
             tracing::info!(
-                version = set.version, models = set.models.len(), pending = set.pending.len(), "model set"
+                version = set.version,
+                models = set.models.len(),
+                pending = set.pending.len(),
+                "model set"
             );
             match self.load_all(&set).await {
                 Ok(()) => {
                     known = Some(set.version);
-                    failures = 0;
+                    load_backoff.reset();
                 }
                 Err(report) => {
-                    failures += 1;
-                    if !report.retriable || failures >= TRIES {
+                    if !report.retriable || load_backoff.tries() + 1 >= TRIES {
                         return report;
                     }
                     self.health.trouble(&report.reason, report.message);
                     // Asking without `known` brings fresh addresses.
                     known = None;
-                    sleep(backoff.next_delay()).await;
+                    sleep(load_backoff.next_delay()).await;
                 }
             }
         }
@@ -85,8 +87,11 @@ impl ModelWatcher {
             Err(error) => {
                 let report = error.report();
                 tracing::error!(
-                    model = file.model, reason = report.reason, retriable = report.retriable,
-                    error = report.message, "cannot load the model"
+                    model = file.model,
+                    reason = report.reason,
+                    retriable = report.retriable,
+                    error = report.message,
+                    "cannot load the model"
                 );
                 Err(report)
             }

@@ -56,16 +56,14 @@ pub(super) async fn store_all(
     slots: &[OutputSlot],
     on_stored: impl Fn(u64),
 ) -> Result<Vec<OutputDone>, OutputError> {
-    let mut stored = 0;
-    let puts = slots.iter().map(|slot| store_one(http, pictures.clone(), slot));
-    stream::iter(puts)
-        .buffered(CONCURRENT_PUTS)
-        .inspect_ok(|_| {
-            stored += 1;
-            on_stored(stored);
-        })
-        .try_collect()
-        .await
+    let puts: Vec<_> = slots.iter().map(|slot| store_one(http, pictures.clone(), slot)).collect();
+    let mut puts = stream::iter(puts).buffered(CONCURRENT_PUTS);
+    let mut stored = Vec::with_capacity(slots.len());
+    while let Some(done) = puts.try_next().await? {
+        stored.push(done);
+        on_stored(stored.len() as u64);
+    }
+    Ok(stored)
 }
 
 async fn store_one(
@@ -83,11 +81,8 @@ async fn store_one(
     let bytes = encoded
         .map_err(|source| OutputError::EncoderPanicked { name: name.clone(), source })?
         .map_err(|source| OutputError::Encode { name: name.clone(), reason: source.reason(), source })?;
-    let done = OutputDone {
-        name,
-        sha256: hex::encode(Sha256::digest(&bytes)),
-        size_bytes: bytes.len() as u64,
-    };
+    let done =
+        OutputDone { name, sha256: hex::encode(Sha256::digest(&bytes)), size_bytes: bytes.len() as u64 };
     put_with_retries(http, slot, bytes.into()).await?;
     Ok(done)
 }
@@ -137,10 +132,8 @@ async fn put(http: &reqwest::Client, slot: &OutputSlot, bytes: Bytes) -> Result<
         .timeout(PUT_TIMEOUT)
         .body(bytes);
     let sent = request.send().await;
-    let response = sent.map_err(|error| OutputError::Unreachable {
-        name: slot.name.clone(),
-        source: error.without_url(),
-    })?;
+    let response = sent
+        .map_err(|error| OutputError::Unreachable { name: slot.name.clone(), source: error.without_url() })?;
     match response.status() {
         status if status.is_success() => Ok(()),
         status => Err(OutputError::Refused { name: slot.name.clone(), status }),

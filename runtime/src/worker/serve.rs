@@ -8,7 +8,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
 use super::claims::claim_loop;
-use super::config::{Device, ServeConfig};
+use super::config::{Device, Precision, ServeConfig};
 use super::health::Health;
 use super::http::router;
 use super::job::Worker;
@@ -37,14 +37,16 @@ pub async fn serve(
         let message = "this build computes on CPUs only; set device: Cpu or use the CUDA image";
         return Err(FailureReport::new("DeviceNotSupported", message, false));
     }
+    if !matches!(config.precision, Precision::Auto | Precision::F32) {
+        tracing::warn!(precision = ?config.precision, "not available on CPUs: computing in F32");
+    }
     let metrics = Arc::new(Metrics::new());
     let health = Arc::new(Health::new());
     let http = plain_client().map_err(|error| permanent("HttpClientFailed", &error))?;
     let token = TokenFile::new(&config.token_file);
     let facade = Facade::new(http.clone(), config.facade_url.clone(), token);
-    let cache =
-        DiskCache::open(&config.cache_dir, config.cache_limit_bytes, http.clone(), metrics.clone())
-            .map_err(|error| FailureReport::new(error.reason(), chain(&error), error.retriable()))?;
+    let cache = DiskCache::open(&config.cache_dir, config.cache_limit_bytes, http.clone(), metrics.clone())
+        .map_err(|error| FailureReport::new(error.reason(), chain(&error), error.retriable()))?;
     let budget = memory_budget(&config);
     let pool = Arc::new(ModelPool::new(engine, Arc::new(cache), metrics.clone(), budget));
 

@@ -32,12 +32,7 @@ async fn damage_on_the_way_is_repaired() {
 #[tokio::test]
 async fn damage_in_the_store_is_permanent_and_leaves_no_file() {
     let wrong: &[u8] = b"0123456789abcdefghiX";
-    let facade = FakeFacade::start().await;
-    let model = facade.model("m", WEIGHTS);
-    facade.set("1", std::slice::from_ref(&model), &[]);
-    (0..10).for_each(|_| facade.spoil_next_blob(wrong));
-    let worker = TestWorker::start(&facade);
-    let cache = worker.cache.clone();
+    let (facade, worker) = with_spoiled(&[wrong; 10]).await;
     eventually("the second download", || (facade.calls("/blobs/m").len() == 2).then_some(())).await;
     let report = worker.ended().await.unwrap_err();
     assert_eq!((report.reason.as_str(), report.retriable), ("ChecksumMismatch", false));
@@ -45,7 +40,7 @@ async fn damage_in_the_store_is_permanent_and_leaves_no_file() {
         assert!(report.message.contains(&hash), "{}", report.message);
     }
     assert_eq!(facade.calls("/blobs/m").len(), 2, "not a third time");
-    assert!(!cache.exists() || std::fs::read_dir(cache).unwrap().next().is_none());
+    assert_eq!(files(&worker), Vec::<String>::new());
 }
 
 #[tokio::test]

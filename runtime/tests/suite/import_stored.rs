@@ -5,10 +5,17 @@ use easel_runtime::import::{ImportError, import};
 
 use crate::support::{FakeFacade, import_config, sha256_hex, tiny_checkpoint};
 
-async fn run(bytes: &[u8], prepare: impl FnOnce(&FakeFacade)) -> (Result<ImportedModel, ImportError>, FakeFacade) {
+async fn run(
+    bytes: &[u8],
+    prepare: impl FnOnce(&FakeFacade),
+) -> (Result<ImportedModel, ImportError>, FakeFacade) {
     let facade = FakeFacade::start().await;
     let file = facade.model("m", bytes);
-    facade.import_task("Checkpoint", From::Stored { key: "models/ns/m/upload/m".into(), url: file.url }, None);
+    facade.import_task(
+        "Checkpoint",
+        From::Stored { key: "models/ns/m/upload/m".into(), url: file.url },
+        None,
+    );
     prepare(&facade);
     let directory = tempfile::tempdir().unwrap();
     let result = import(&import_config(&facade, &directory)).await;

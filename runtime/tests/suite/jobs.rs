@@ -38,7 +38,10 @@ async fn a_claimed_job_becomes_stored_pictures() {
     for output in &done.outputs {
         let stored = facade.calls(&format!("/objects/j1/{}", output.name)).pop().unwrap();
         assert_eq!(sha256_hex(&stored.body), output.sha256, "{}", output.name);
-        assert_eq!((stored.body.len() as u64, stored.content_length), (output.size_bytes, Some(output.size_bytes)));
+        assert_eq!(
+            (stored.body.len() as u64, stored.content_length),
+            (output.size_bytes, Some(output.size_bytes))
+        );
         let png = output.name.ends_with("png");
         let (magic, content_type): (&[u8], _) =
             if png { (b"\x89PNG", "image/png") } else { (b"\xff\xd8\xff", "image/jpeg") };

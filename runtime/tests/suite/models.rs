@@ -82,10 +82,7 @@ async fn a_model_that_cannot_be_loaded_ends_the_worker_for_good() {
     worker.engine.open_gate();
     let report = worker.ended().await.unwrap_err();
     assert_eq!((report.reason.as_str(), report.exit_code()), ("UnsupportedModel", 65));
-    assert_eq!(
-        report.message,
-        "model bad: bad.safetensors cannot be loaded: bad.safetensors is no model"
-    );
+    assert_eq!(report.message, "model bad: bad.safetensors cannot be loaded: bad.safetensors is no model");
     assert_eq!(facade.calls("j1/complete").len(), 1, "the running job was finished first");
 }
 
@@ -97,5 +94,9 @@ async fn a_model_larger_than_the_cache_is_a_permanent_failure() {
     let worker = TestWorker::start_with(&facade, |config| config.cache_limit_bytes = Some(99));
     let report = worker.ended().await.unwrap_err();
     assert_eq!((report.reason.as_str(), report.exit_code()), ("CacheTooSmall", 65));
-    assert!(report.message.contains("100 bytes") && report.message.contains("99 bytes"), "{}", report.message);
+    assert!(
+        report.message.contains("100 bytes") && report.message.contains("99 bytes"),
+        "{}",
+        report.message
+    );
 }

@@ -106,10 +106,9 @@ impl FakeFacade {
 
     /// Sets the models to hold.
     pub fn set(&self, version: &str, models: &[ModelFile], pending: &[&str]) {
-        let pending = pending.iter().map(|name| PendingModel {
-            model: (*name).to_owned(),
-            reason: "WaitingForUpload".to_owned(),
-        });
+        let pending = pending
+            .iter()
+            .map(|name| PendingModel { model: (*name).to_owned(), reason: "WaitingForUpload".to_owned() });
         let set =
             ModelSet { version: version.to_owned(), models: models.to_vec(), pending: pending.collect() };
         self.shared.lock().set = Some(set);

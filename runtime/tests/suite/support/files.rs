@@ -26,8 +26,8 @@ pub fn lora() -> Vec<u8> {
 /// The names and shapes by which a single-file SD 1.x checkpoint is known; every tensor is zero.
 pub fn tiny_checkpoint() -> Vec<u8> {
     file_of(&[
-        ("cond_stage_model.transformer.text_model.embeddings.token_embedding.weight", &[16, 768]),
-        ("cond_stage_model.transformer.text_model.embeddings.position_embedding.weight", &[77, 768]),
+        ("cond_stage_model.transformer.text_model.embeddings.token_embedding.weight", &[8, 768]),
+        ("cond_stage_model.transformer.text_model.embeddings.position_embedding.weight", &[4, 768]),
         ("cond_stage_model.transformer.text_model.final_layer_norm.weight", &[768]),
         ("first_stage_model.decoder.conv_in.weight", &[8, 4, 3, 3]),
         ("first_stage_model.decoder.conv_out.weight", &[3, 8, 3, 3]),
@@ -35,7 +35,7 @@ pub fn tiny_checkpoint() -> Vec<u8> {
         ("first_stage_model.post_quant_conv.weight", &[4, 4, 1, 1]),
         ("first_stage_model.quant_conv.weight", &[8, 8, 1, 1]),
         ("model.diffusion_model.input_blocks.0.0.weight", &[32, 4, 3, 3]),
-        ("model.diffusion_model.input_blocks.1.1.transformer_blocks.0.attn2.to_k.weight", &[32, 768]),
+        ("model.diffusion_model.input_blocks.1.1.proj_in.weight", &[32, 32, 1, 1]),
         ("model.diffusion_model.out.2.weight", &[4, 32, 3, 3]),
         ("model.diffusion_model.time_embed.0.weight", &[128, 32]),
     ])
@@ -47,7 +47,8 @@ fn file_of(tensors: &[(&str, &[usize])]) -> Vec<u8> {
     for (name, shape) in tensors {
         let begin = end;
         end += 2 * shape.iter().product::<usize>();
-        let entry = format!("\"{name}\":{{\"dtype\":\"F16\",\"shape\":{shape:?},\"data_offsets\":[{begin},{end}]}}");
+        let entry =
+            format!("\"{name}\":{{\"dtype\":\"F16\",\"shape\":{shape:?},\"data_offsets\":[{begin},{end}]}}");
         entries.push(entry);
     }
     with_header(&format!("{{{}}}", entries.join(",")), &vec![0; end])

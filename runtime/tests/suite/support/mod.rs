@@ -7,9 +7,8 @@ mod origin;
 mod poll;
 mod worker;
 
-pub use engine::FakeEngine;
-pub use facade::{Call, FakeFacade, Refuse};
+pub use facade::FakeFacade;
 pub use files::{lora, sha256_hex, tiny_checkpoint, with_header};
 pub use origin::{Origin, Reply};
 pub use poll::eventually;
-pub use worker::{TestWorker, import_config, request};
+pub use worker::{TestWorker, import_config};

@@ -10,6 +10,7 @@ use easel_runtime::cli::{Cli, Command};
 use easel_runtime::import::ImportConfig;
 use easel_runtime::worker::{ServeConfig, Shutdown, serve};
 use tempfile::TempDir;
+use tokio::sync::Mutex;
 use tokio::task::JoinHandle;
 
 use super::engine::FakeEngine;
@@ -20,7 +21,7 @@ pub struct TestWorker {
     pub shutdown: Shutdown,
     pub address: SocketAddr,
     pub cache: PathBuf,
-    task: JoinHandle<Result<(), FailureReport>>,
+    task: Mutex<JoinHandle<Result<(), FailureReport>>>,
     _directory: TempDir,
 }
 
@@ -50,20 +51,21 @@ impl TestWorker {
         };
         change(&mut config);
         let (engine, shutdown) = (Arc::new(FakeEngine::default()), Shutdown::new());
-        let task = tokio::spawn(serve(*config, engine.clone(), shutdown.clone()));
+        let task = Mutex::new(tokio::spawn(serve(*config, engine.clone(), shutdown.clone())));
         Self { engine, shutdown, address, cache, task, _directory: directory }
     }
 
     /// Drains the worker and waits for its end.
-    pub async fn stop(self) -> Result<(), FailureReport> {
+    pub async fn stop(&self) -> Result<(), FailureReport> {
         self.shutdown.begin();
         self.ended().await
     }
 
     /// Waits until the worker ends by itself.
-    pub async fn ended(self) -> Result<(), FailureReport> {
+    pub async fn ended(&self) -> Result<(), FailureReport> {
         let limit = std::time::Duration::from_secs(60);
-        tokio::time::timeout(limit, self.task).await.expect("the worker does not end").unwrap()
+        let mut task = self.task.lock().await;
+        tokio::time::timeout(limit, &mut *task).await.expect("the worker does not end").unwrap()
     }
 
     /// Status and body of a page of the worker's own server.
@@ -128,7 +130,7 @@ pub fn import_config(facade: &FakeFacade, directory: &TempDir) -> ImportConfig {
         format!("--work-dir={}", directory.path().display()),
         "--allowed-cidrs=127.0.0.1/32".to_owned(),
         "--stall-seconds=1".to_owned(),
-        "--fetch-retries=1".to_owned(),
+        "--fetch-retries=2".to_owned(),
     ];
     let Command::Import(config) = Cli::try_parse_from(arguments).unwrap().command else {
         unreachable!("import was asked for")
