@@ -27,7 +27,7 @@ bench: ## the figures: job store, POST latency, operator, memory
 	@tools/bench.sh
 
 generate: ## write the CRDs and their reference page from the Rust types
-	@cargo run --quiet --release -p easel-crds --bin easel-generate -- charts/easel/crds docs/reference
+	@cargo run --quiet --release --workspace --bin easel-generate -- charts/easel/crds docs/reference
 
 images: ## the three container images as docker archives
 	@tools/deps.sh build cluster && tools/images.sh

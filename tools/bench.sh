@@ -9,16 +9,16 @@ tools/deps.sh build cluster test
 
 if wants store; then
   say "job store: claim + complete"
-  cargo bench --locked -p easel-store --bench job_store </dev/null
+  cargo bench --locked --workspace --bench job_store </dev/null
 fi
 if wants facade; then
   say "facade: POST latency, 50 concurrent callers"
-  cargo bench --locked -p easel-facade --bench post_latency </dev/null
+  cargo bench --locked --workspace --bench post_latency </dev/null
 fi
 if wants cluster; then
   say "cluster: operator, memory, time to ready, time to a picture"
   cluster_up easel
-  [ -n "$EASEL_USER_KUBECONFIG" ] || tools/images.sh --load easel >/dev/null
+  if [ -z "$EASEL_USER_KUBECONFIG" ]; then tools/images.sh --load easel >/dev/null; fi
   tools/install-chart.sh easel --values examples/demo/values.yaml
-  EASEL_URL=$(tools/facade-url.sh easel) EASEL_NAMESPACE=easel cargo run --release --locked -p easel-tests --bin easel-bench </dev/null
+  EASEL_URL=$(tools/facade-url.sh easel) EASEL_NAMESPACE=easel "$RELEASE_DIR/easel-bench"
 fi

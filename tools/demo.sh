@@ -19,7 +19,12 @@ say "kubectl apply -f examples/demo/manifests"
 kubectl apply -n "$NAMESPACE" -f "$ROOT/examples/demo/manifests" >/dev/null
 URL=$("$ROOT/tools/facade-url.sh" "$NAMESPACE")
 KEY=$(kubectl -n "$NAMESPACE" get secret easel-api-key -o 'jsonpath={.data.apiKey}' | base64 -d)
-EASEL_URL=$URL EASEL_API_KEY=$KEY "$ROOT/examples/demo/upload.sh" "$ROOT/examples/demo-model/easel-demo.safetensors"
+WEIGHTS=$ROOT/examples/demo-model/easel-demo.safetensors
+stored=$(kubectl -n "$NAMESPACE" get models.easel.dev easel-demo -o 'jsonpath={.status.files[0].sha256}')
+if [ "$stored" != "$(sha256sum "$WEIGHTS" | cut -d' ' -f1)" ]; then
+  say "uploading $(basename "$WEIGHTS") to Model easel-demo"
+  EASEL_URL=$URL EASEL_API_KEY=$KEY "$ROOT/examples/demo/upload.sh" "$WEIGHTS"
+fi
 
 say "waiting for endpoint demo (kubectl -n $NAMESPACE get eep demo)"
 kubectl -n "$NAMESPACE" wait --for=condition=Ready endpoints.easel.dev/demo --timeout=120s >/dev/null ||

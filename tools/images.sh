@@ -6,7 +6,9 @@ OUT=$EASEL_CACHE_DIR/images
 mkdir -p "$OUT"
 
 say "building the binaries (release)"
-cargo_build -p easel-operator -p easel-facade -p easel-runtime --bins
+# EASEL_BUILD_ARGS=--tests (by tools/test.sh): the tests' features as well, so that nothing is compiled twice.
+# shellcheck disable=SC2086
+cargo_release build --bins ${EASEL_BUILD_ARGS:-}
 archives=()
 for part in operator facade runtime; do
   strip -o "$OUT/easel-$part" "$RELEASE_DIR/easel-$part"

@@ -39,8 +39,13 @@ need_packages() {
   apt-get install -y -qq --no-install-recommends "${missing[@]}" </dev/null >/dev/null
 }
 
-# cargo_build ARG...: a release build with cargo's own progress.
-cargo_build() { (cd "$ROOT" && cargo build --release --locked "$@" </dev/null); }
+# cargo_release COMMAND ARG...: one cargo command over the whole workspace, in release. Always the whole: a selection of
+# crates has its own set of features, and cargo would compile the dependencies again for each.
+cargo_release() {
+  local command=$1
+  shift
+  (cd "$ROOT" && cargo "$command" --release --locked --workspace "$@" </dev/null)
+}
 
 # cluster_up NAME: starts the local cluster, or uses the one that KUBECONFIG names.
 cluster_up() {

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Builds and loads the image of the tests' own web server (tests/src/bin/origin.rs). Usage: tools/test-images.sh CLUSTER
 source "$(dirname "$0")/lib.sh"
-cargo_build -p easel-tests --bin easel-test-origin
+cargo_release build --bins --tests
 out=$EASEL_CACHE_DIR/images
 mkdir -p "$out"
 strip -o "$out/easel-test-origin" "$RELEASE_DIR/easel-test-origin"

@@ -6,6 +6,9 @@ cd "$ROOT"
 parts=${*:-lint unit chart e2e}
 wants() { [[ " $parts " == *" $1 "* ]]; }
 CLUSTER=easel-test
+export EASEL_BUILD_ARGS=--tests
+# cluster_test NAME ARG...: one of the test programs that need a cluster (tests/tests/NAME).
+cluster_test() { cargo_release test --features easel-tests/cluster --test "$1" -- "${@:2}"; }
 
 tools/deps.sh build
 if wants lint; then
@@ -18,8 +21,8 @@ if wants unit || wants chart || wants e2e; then
   tools/deps.sh cluster test
 fi
 if wants unit; then
-  say "cargo test: every crate but the cluster tests"
-  cargo test --release --locked --workspace --exclude easel-tests </dev/null
+  say "cargo test: every crate, without those tests that need a cluster"
+  cargo_release test
   say "go test: the local cluster's program"
   (cd tests/cluster && go vet ./... && go test ./...)
 fi
@@ -36,22 +39,22 @@ if wants chart || wants e2e; then
   trap cleanup EXIT
   tools/images.sh --load "$CLUSTER" >/dev/null
   if wants e2e; then
-    say "cargo test -p easel-tests: the API server's rules"
-    cargo test --release --locked -p easel-tests --test crd_rules </dev/null
+    say "the API server's rules"
+    cluster_test crd_rules
   fi
   if wants chart; then
     say "the chart: lint, schemas, installation, upgrade"
     tests/chart/run.sh
   fi
   if wants e2e; then
-    say "cargo test -p easel-tests: whole flows with real pods"
+    say "whole flows with real pods"
     tools/test-images.sh "$CLUSTER"
     tools/install-chart.sh easel-test --values tests/values.yaml
     EASEL_URL=$(tools/facade-url.sh easel-test)
     export EASEL_URL EASEL_NAMESPACE=easel-test
-    cargo test --release --locked -p easel-tests --test flows -- --test-threads 2 </dev/null
-    say "cargo test -p easel-tests: processes that die in the middle"
-    cargo test --release --locked -p easel-tests --lib --test disruption -- --test-threads 1 </dev/null
+    cluster_test flows --test-threads 2
+    say "processes that die in the middle"
+    cluster_test disruption --test-threads 1
   fi
 fi
 say "all of it passed: $parts"

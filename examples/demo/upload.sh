@@ -1,12 +1,11 @@
 #!/usr/bin/env bash
-# Uploads a checkpoint to the Model of the same name, unless it is there already.
+# Uploads a checkpoint to the Model of the same name.
 # Usage: EASEL_URL=… EASEL_API_KEY=… examples/demo/upload.sh FILE.safetensors
 set -euo pipefail
 file=$1
 name=$(basename "$file" .safetensors)
 url=$EASEL_URL/easel/v1/models/$name/files/$(basename "$file")
-sum=$(sha256sum "$file" | cut -d' ' -f1)
-code=$(curl -sS -o /tmp/easel-upload.$$ -w '%{http_code}' -H "x-api-key: $EASEL_API_KEY" -H "x-easel-sha256: $sum" -T "$file" "$url")
+code=$(curl -sS -o /tmp/easel-upload.$$ -w '%{http_code}' -H "x-api-key: $EASEL_API_KEY" -T "$file" "$url")
 trap 'rm -f /tmp/easel-upload.$$' EXIT
 case $code in
   2??) ;;
