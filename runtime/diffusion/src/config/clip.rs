@@ -41,8 +41,7 @@ impl ClipConfig {
         let [vocabulary, width] = pair(p, "embeddings.token_embedding.weight")?;
         let [positions, _] = pair(p, "embeddings.position_embedding.weight")?;
         let [feed_forward, _] = pair(p, "encoder.layers.0.mlp.fc1.weight")?;
-        let layers =
-            (0..128).take_while(|n| p.has(&format!("encoder.layers.{n}.mlp.fc1.weight"))).count();
+        let layers = (0..128).take_while(|n| p.has(&format!("encoder.layers.{n}.mlp.fc1.weight"))).count();
         let this = Self {
             vocabulary: within(NAME, "vocabulary", vocabulary, 1 << 20)?,
             positions: within(NAME, "positions", positions, 4096)?,

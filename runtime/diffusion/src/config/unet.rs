@@ -94,7 +94,8 @@ impl UnetConfig {
 }
 
 fn heads(json: &Json, levels: usize) -> Result<Vec<usize>, ConfigError> {
-    let key = if json.get("num_attention_heads").is_some() { "num_attention_heads" } else { "attention_head_dim" };
+    let key =
+        if json.get("num_attention_heads").is_some() { "num_attention_heads" } else { "attention_head_dim" };
     let Some(list) = json.get(key).and_then(Value::as_array) else {
         return Ok(vec![json.usize(key, 8)?; levels]);
     };

@@ -42,9 +42,8 @@ impl VaeConfig {
         }
         channels.reverse();
         within(NAME, "levels", channels.len(), 8)?;
-        let resnets = (0..16)
-            .take_while(|n| p.has(&format!("decoder.up_blocks.0.resnets.{n}.conv1.weight")))
-            .count();
+        let resnets =
+            (0..16).take_while(|n| p.has(&format!("decoder.up_blocks.0.resnets.{n}.conv1.weight"))).count();
         let missing = |tensor: &str| ConfigError::Missing { component: NAME, tensor: tensor.to_owned() };
         let conv_in = p.shape("decoder.conv_in.weight").ok_or_else(|| missing("decoder.conv_in.weight"))?;
         let latent_channels = conv_in.get(1).copied().unwrap_or(0);

@@ -106,7 +106,12 @@ fn family_of_embedding(header: &Header) -> Family {
     if any(header, |n| n == "clip_g") {
         return Family::Sdxl;
     }
-    header.tensors.values().filter_map(|t| t.shape.last()).next().map_or(Family::Unknown, |w| family_of_width(*w))
+    header
+        .tensors
+        .values()
+        .filter_map(|t| t.shape.last())
+        .next()
+        .map_or(Family::Unknown, |w| family_of_width(*w))
 }
 
 fn family_of_text_encoder(header: &Header) -> Family {

@@ -129,7 +129,8 @@ mod tests {
         let mut entries = vec![format!(r#""__metadata__":{{{metadata}}}"#)];
         for (name, shape) in tensors {
             let end = at + shape.iter().product::<u64>() * 2;
-            entries.push(format!(r#""{name}":{{"dtype":"F16","shape":{shape:?},"data_offsets":[{at},{end}]}}"#));
+            entries
+                .push(format!(r#""{name}":{{"dtype":"F16","shape":{shape:?},"data_offsets":[{at},{end}]}}"#));
             at = end;
         }
         let json = format!("{{{}}}", entries.join(","));
@@ -155,18 +156,63 @@ mod tests {
         let cases: &[Case] = &[
             ("SD 1.x", &[unet, clip], Kind::Checkpoint, Sd1),
             ("SD 2.x", &[linear, ("cond_stage_model.model.ln_final.bias", &[4])], Kind::Checkpoint, Sd2),
-            ("SDXL", &[linear, ("conditioner.embedders.0.transformer.x", &[4]), ("conditioner.embedders.1.model.x", &[4])], Kind::Checkpoint, Sdxl),
+            (
+                "SDXL",
+                &[
+                    linear,
+                    ("conditioner.embedders.0.transformer.x", &[4]),
+                    ("conditioner.embedders.1.model.x", &[4]),
+                ],
+                Kind::Checkpoint,
+                Sdxl,
+            ),
             ("refiner", &[linear, ("conditioner.embedders.0.model.x", &[4])], Kind::Checkpoint, SdxlRefiner),
             ("UNet alone", &[unet], Kind::Unet, Sd1),
-            ("kohya LoRA", &[("lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn2_to_k.lora_down.weight", &[4, 768])], Kind::Lora, Sd1),
-            ("PEFT LoRA", &[("unet.down_blocks.1.attentions.0.transformer_blocks.0.attn2.to_k.lora_A.weight", &[4, 2048])], Kind::Lora, Sdxl),
-            ("VAE", &[("decoder.conv_in.weight", &[4]), ("decoder.conv_out.weight", &[4])], Kind::Vae, Unknown),
+            (
+                "kohya LoRA",
+                &[(
+                    "lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn2_to_k.lora_down.weight",
+                    &[4, 768],
+                )],
+                Kind::Lora,
+                Sd1,
+            ),
+            (
+                "PEFT LoRA",
+                &[(
+                    "unet.down_blocks.1.attentions.0.transformer_blocks.0.attn2.to_k.lora_A.weight",
+                    &[4, 2048],
+                )],
+                Kind::Lora,
+                Sdxl,
+            ),
+            (
+                "VAE",
+                &[("decoder.conv_in.weight", &[4]), ("decoder.conv_out.weight", &[4])],
+                Kind::Vae,
+                Unknown,
+            ),
             ("embedding", &[("emb_params", &[2, 768])], Kind::TextualInversion, Sd1),
-            ("SDXL embedding", &[("clip_l", &[2, 768]), ("clip_g", &[2, 1280])], Kind::TextualInversion, Sdxl),
-            ("ControlNet", &[("control_model.input_blocks.1.1.proj_in.weight", &[4, 4, 1, 1])], Kind::ControlNet, Sd1),
+            (
+                "SDXL embedding",
+                &[("clip_l", &[2, 768]), ("clip_g", &[2, 1280])],
+                Kind::TextualInversion,
+                Sdxl,
+            ),
+            (
+                "ControlNet",
+                &[("control_model.input_blocks.1.1.proj_in.weight", &[4, 4, 1, 1])],
+                Kind::ControlNet,
+                Sd1,
+            ),
             ("ESRGAN", &[("body.0.rdb1.conv1.weight", &[4])], Kind::Upscaler, Unknown),
             ("hypernetwork", &[("768.0.linear.0.weight", &[4, 768])], Kind::Hypernetwork, Sd1),
-            ("text encoder", &[("text_model.embeddings.token_embedding.weight", &[4, 768])], Kind::TextEncoder, Sd1),
+            (
+                "text encoder",
+                &[("text_model.embeddings.token_embedding.weight", &[4, 768])],
+                Kind::TextEncoder,
+                Sd1,
+            ),
             ("something else", &[("layer.weight", &[4, 4])], Kind::Unknown, Unknown),
         ];
         for (name, tensors, kind, family) in cases {

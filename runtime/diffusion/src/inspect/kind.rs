@@ -4,9 +4,11 @@ use crate::weights::Header;
 
 use super::types::Kind;
 
+type Check = (fn(&Header) -> bool, Kind);
+
 /// A list of small checks in order: the first that holds decides.
 pub(crate) fn kind_of(header: &Header) -> Kind {
-    const CHECKS: &[(fn(&Header) -> bool, Kind)] = &[
+    const CHECKS: &[Check] = &[
         (is_lora, Kind::Lora),
         (is_control_net, Kind::ControlNet),
         (is_checkpoint, Kind::Checkpoint),
@@ -31,12 +33,19 @@ fn has_prefix(header: &Header, prefix: &str) -> bool {
 /// kohya (`lora_unet_…`), diffusers/PEFT (`lora_A`), LyCORIS (`hada_`, `lokr_`), IA3.
 fn is_lora(header: &Header) -> bool {
     const PARTS: &[&str] = &[
-        ".lora_down.", ".lora_up.", ".lora_A.", ".lora_B.", ".lora.down.", ".lora.up.", ".hada_w1", ".lokr_w1",
-        ".oft_blocks", ".dora_scale", "on_input",
+        ".lora_down.",
+        ".lora_up.",
+        ".lora_A.",
+        ".lora_B.",
+        ".lora.down.",
+        ".lora.up.",
+        ".hada_w1",
+        ".lokr_w1",
+        ".oft_blocks",
+        ".dora_scale",
+        "on_input",
     ];
-    any(header, |n| {
-        (n.starts_with("lora_") && n.contains('.')) || PARTS.iter().any(|p| n.contains(p))
-    })
+    any(header, |n| (n.starts_with("lora_") && n.contains('.')) || PARTS.iter().any(|p| n.contains(p)))
 }
 
 fn is_control_net(header: &Header) -> bool {
@@ -84,7 +93,9 @@ fn is_upscaler(header: &Header) -> bool {
 
 /// One or two small tables of vectors.
 fn is_textual_inversion(header: &Header) -> bool {
-    let named = any(header, |n| n == "emb_params" || n == "clip_l" || n == "clip_g" || n.starts_with("string_to_param"));
+    let named = any(header, |n| {
+        n == "emb_params" || n == "clip_l" || n == "clip_g" || n.starts_with("string_to_param")
+    });
     let single = header.tensors.len() == 1
         && header.tensors.values().all(|t| {
             matches!(t.shape.as_slice(), [w] | [_, w] if [768, 1024, 1280].contains(w)) && t.shape.len() <= 2

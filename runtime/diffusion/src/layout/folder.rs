@@ -14,7 +14,9 @@ const MAX_JSON: u64 = 8 << 20;
 pub enum FolderError {
     #[error("{path} is no model folder: it has no `unet` folder with weights in safetensors")]
     NotAModel { path: String },
-    #[error("{path} has no weights in safetensors{found}: convert the model with `save_pretrained(safe_serialization=True)`")]
+    #[error(
+        "{path} has no weights in safetensors{found}: convert the model with `save_pretrained(safe_serialization=True)`"
+    )]
     NoSafetensors { path: String, found: &'static str },
     #[error("cannot read {path}")]
     Io { path: String, source: std::io::Error },

@@ -54,7 +54,10 @@ mod tests {
 
     #[test]
     fn a_file_of_three_decoder_levels_is_counted_from_its_end() {
-        let names = ["first_stage_model.decoder.up.0.block.0.conv1.weight", "first_stage_model.decoder.up.2.block.0.conv1.weight"];
+        let names = [
+            "first_stage_model.decoder.up.0.block.0.conv1.weight",
+            "first_stage_model.decoder.up.2.block.0.conv1.weight",
+        ];
         let ldm = LdmNames::learn(names.iter().copied());
         assert_eq!(ldm.rename(names[0]).as_deref(), Some("vae.decoder.up_blocks.2.resnets.0.conv1.weight"));
         assert_eq!(ldm.rename(names[1]).as_deref(), Some("vae.decoder.up_blocks.0.resnets.0.conv1.weight"));

@@ -135,9 +135,7 @@ fn input_name(slot: Slot, sub: &str, rest: &str) -> Option<String> {
         (Slot::Layer { level, layer }, "0") => {
             Some(format!("down_blocks.{level}.resnets.{layer}.{}", resnet(rest)?))
         }
-        (Slot::Layer { level, layer }, "1") => {
-            Some(format!("down_blocks.{level}.attentions.{layer}.{rest}"))
-        }
+        (Slot::Layer { level, layer }, "1") => Some(format!("down_blocks.{level}.attentions.{layer}.{rest}")),
         _ => None,
     }
 }
@@ -177,7 +175,10 @@ mod tests {
             (0..12).map(|n| format!("input_blocks.{n}.0.in_layers.0.weight")).collect();
         names.extend([3, 6, 9].map(|n| format!("input_blocks.{n}.0.op.weight")));
         names.extend((0..12).map(|n| format!("output_blocks.{n}.0.in_layers.0.weight")));
-        names.extend(["output_blocks.2.1.conv.bias", "output_blocks.5.2.conv.bias", "output_blocks.8.2.conv.bias"].map(String::from));
+        names.extend(
+            ["output_blocks.2.1.conv.bias", "output_blocks.5.2.conv.bias", "output_blocks.8.2.conv.bias"]
+                .map(String::from),
+        );
         let unet = UnetNames::learn(names.iter().map(String::as_str));
         let cases = [
             ("input_blocks.0.0.weight", Some("conv_in.weight")),

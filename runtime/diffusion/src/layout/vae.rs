@@ -9,12 +9,9 @@ pub fn rename_diffusers_vae(name: &str) -> Option<String> {
         return None;
     }
     let mut out = name.to_owned();
-    for (old, new) in [
-        (".query.", ".to_q."),
-        (".key.", ".to_k."),
-        (".value.", ".to_v."),
-        (".proj_attn.", ".to_out.0."),
-    ] {
+    for (old, new) in
+        [(".query.", ".to_q."), (".key.", ".to_k."), (".value.", ".to_v."), (".proj_attn.", ".to_out.0.")]
+    {
         out = out.replace(old, new);
     }
     Some(out)
@@ -96,8 +93,14 @@ mod tests {
     fn ldm_names_become_those_of_diffusers() {
         let cases = [
             ("encoder.conv_in.weight", Some("encoder.conv_in.weight")),
-            ("encoder.down.1.block.0.nin_shortcut.bias", Some("encoder.down_blocks.1.resnets.0.conv_shortcut.bias")),
-            ("encoder.down.2.downsample.conv.weight", Some("encoder.down_blocks.2.downsamplers.0.conv.weight")),
+            (
+                "encoder.down.1.block.0.nin_shortcut.bias",
+                Some("encoder.down_blocks.1.resnets.0.conv_shortcut.bias"),
+            ),
+            (
+                "encoder.down.2.downsample.conv.weight",
+                Some("encoder.down_blocks.2.downsamplers.0.conv.weight"),
+            ),
             ("decoder.up.0.block.2.conv1.weight", Some("decoder.up_blocks.3.resnets.2.conv1.weight")),
             ("decoder.up.3.upsample.conv.bias", Some("decoder.up_blocks.0.upsamplers.0.conv.bias")),
             ("decoder.mid.attn_1.proj_out.weight", Some("decoder.mid_block.attentions.0.to_out.0.weight")),

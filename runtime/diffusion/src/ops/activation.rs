@@ -39,9 +39,9 @@ mod tests {
     fn gelu_is_the_exact_one() {
         let x = Tensor::new(&[-3.0_f32, -0.5, 0.0, 1.0, 2.5], &Device::Cpu).unwrap();
         // x·Φ(x), computed to twelve digits elsewhere.
-        let want = [-0.004049694, -0.154268769, 0.0, 0.841344746, 2.484475834];
+        let want: [f64; 5] = [-0.004049694, -0.154268769, 0.0, 0.841344746, 2.484475834];
         for (got, want) in gelu(&x).unwrap().to_vec1::<f32>().unwrap().iter().zip(want) {
-            assert!((got - want).abs() < 2e-7, "{got} {want}");
+            assert!((f64::from(*got) - want).abs() < 2e-7, "{got} {want}");
         }
     }
 

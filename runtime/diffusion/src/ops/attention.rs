@@ -102,15 +102,17 @@ mod tests {
     fn attention_agrees_with_its_definition() {
         let (q, k, v) = (noise((1, 3, 4), 4), noise((1, 5, 4), 5), noise((1, 5, 4), 6));
         let got = attention(&q, &k, &v, AttentionShape { heads: 2, causal: false }).unwrap();
-        let (q, k, v): (Vec<Vec<f32>>, Vec<Vec<f32>>, Vec<Vec<f32>>) =
-            (q.get(0).unwrap().to_vec2().unwrap(), k.get(0).unwrap().to_vec2().unwrap(), v.get(0).unwrap().to_vec2().unwrap());
-        let got = got.get(0).unwrap().to_vec2::<f32>().unwrap();
+        let rows = |x: &Tensor| x.get(0).unwrap().to_vec2::<f32>().unwrap();
+        let (q, k, v) = (rows(&q), rows(&k), rows(&v));
+        let got = rows(&got);
         for (i, row) in got.iter().enumerate() {
             for head in 0..2 {
                 let at = head * 2;
                 let weight: Vec<f64> = k
                     .iter()
-                    .map(|key| (f64::from(q[i][at] * key[at] + q[i][at + 1] * key[at + 1]) / 2_f64.sqrt()).exp())
+                    .map(|key| {
+                        (f64::from(q[i][at] * key[at] + q[i][at + 1] * key[at + 1]) / 2_f64.sqrt()).exp()
+                    })
                     .collect();
                 let total: f64 = weight.iter().sum();
                 for c in at..at + 2 {

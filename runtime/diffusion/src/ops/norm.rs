@@ -18,7 +18,12 @@ impl GroupNorm {
     ///
     /// # Errors
     /// A tensor is missing or has another shape.
-    pub fn load(p: &Params, groups: usize, channels: usize, eps: f64) -> std::result::Result<Self, WeightError> {
+    pub fn load(
+        p: &Params,
+        groups: usize,
+        channels: usize,
+        eps: f64,
+    ) -> std::result::Result<Self, WeightError> {
         let weight = p.tensor("weight", &[channels])?;
         Ok(Self { weight, bias: p.tensor("bias", &[channels])?, groups, eps })
     }

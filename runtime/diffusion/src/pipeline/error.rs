@@ -49,7 +49,9 @@ pub enum GenerateError {
     Request(#[from] RequestError),
     #[error("the generation was cancelled")]
     Cancelled,
-    #[error("the {stage:?} stage of seed {seed} gave values that are not finite: the model is damaged, or the guidance scale too high")]
+    #[error(
+        "the {stage:?} stage of seed {seed} gave values that are not finite: the model is damaged, or the guidance scale too high"
+    )]
     NotFinite { stage: Stage, seed: u64 },
     #[error("the arithmetic of the {stage:?} stage failed")]
     Tensor { stage: Stage, source: candle_core::Error },

@@ -204,7 +204,8 @@ fn check_together(
         return Err(unsupported(path, found, "use a text-to-image model"));
     }
     if unet.context != clip.width {
-        let found = format!("a UNet that reads text of width {}, with an encoder of {}", unet.context, clip.width);
+        let found =
+            format!("a UNet that reads text of width {}, with an encoder of {}", unet.context, clip.width);
         return Err(unsupported(path, found, "use the text encoder that belongs to it"));
     }
     if vae.downscale() != 8 {

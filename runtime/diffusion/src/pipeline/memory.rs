@@ -13,9 +13,8 @@ const F32: u64 = 4;
 const LIVE: u64 = 6;
 /// A transformer's feed-forward network holds its input eight times over, twice.
 const FEED_FORWARD: u64 = 16;
-/// Pixels of one convolution tile, and the tiles that run at once at most.
+/// Pixels of one tile of candle's convolution; each thread unfolds one at a time.
 const TILE: u64 = 512;
-const TILES: u64 = 16;
 /// Code, vocabulary, and what the allocator keeps.
 const PROCESS: u64 = 96 << 20;
 
@@ -27,14 +26,15 @@ impl Pipeline {
         let (height, width) = (u64::from(request.height) / scale, u64::from(request.width) / scale);
         let passes = if request.guidance_scale == 1.0 { 1 } else { 2 };
         let batch = u64::from(request.batch_size) * passes;
-        let unet = unet_bytes(self.unet.config(), batch, height, width);
-        let vae = vae_bytes(self.vae.config(), height, width);
+        let threads = std::thread::available_parallelism().map_or(1, |n| n.get() as u64);
+        let unet = unet_bytes(self.unet.config(), batch, height, width, threads);
+        let vae = vae_bytes(self.vae.config(), height, width, threads);
         let pictures = u64::from(request.batch_size) * height * width * scale * scale * 3;
         self.weight_bytes + unet.max(vae) + pictures + PROCESS
     }
 }
 
-fn unet_bytes(config: &UnetConfig, batch: u64, height: u64, width: u64) -> u64 {
+fn unet_bytes(config: &UnetConfig, batch: u64, height: u64, width: u64, threads: u64) -> u64 {
     let mut kept = 0;
     let mut peak = 0;
     for (level, channels) in config.channels.iter().map(|c| *c as u64).enumerate() {
@@ -43,25 +43,30 @@ fn unet_bytes(config: &UnetConfig, batch: u64, height: u64, width: u64) -> u64 {
         kept += one * (config.layers as u64 + 1);
         let attention = if config.depth[level] > 0 { FEED_FORWARD } else { 0 };
         // On the way up a block reads two tensors of the level, side by side.
-        peak = peak.max(one * (2 + LIVE + attention) + convolution_bytes(2 * channels));
+        peak = peak.max(
+            one * (2 + LIVE + attention)
+                + convolution_bytes(2 * channels, batch * area.div_ceil(TILE), threads),
+        );
     }
     kept + peak + attention_bytes(config.heads.iter().copied().max().unwrap_or(1) as u64, height * width)
 }
 
-fn vae_bytes(config: &VaeConfig, height: u64, width: u64) -> u64 {
+fn vae_bytes(config: &VaeConfig, height: u64, width: u64, threads: u64) -> u64 {
     let levels = config.channels.len();
     let mut peak = 0;
     for (level, channels) in config.channels.iter().map(|c| *c as u64).enumerate() {
         let up = 1 << (levels - 1 - level);
         let wider = config.channels.get(level + 1).map_or(channels, |c| channels.max(*c as u64));
-        peak = peak.max(height * up * width * up * wider * F32 * LIVE + convolution_bytes(wider));
+        let area = height * up * width * up;
+        let tiles = convolution_bytes(wider, area.div_ceil(TILE), threads);
+        peak = peak.max(area * wider * F32 * LIVE + tiles);
     }
     peak + attention_bytes(1, height * width)
 }
 
-/// Tiles of unfolded input, three by three.
-fn convolution_bytes(channels: u64) -> u64 {
-    TILE * TILES * 9 * channels * F32
+/// Tiles of unfolded input, three by three, and their products.
+fn convolution_bytes(channels: u64, tiles: u64, threads: u64) -> u64 {
+    tiles.min(threads) * TILE * 10 * channels * F32
 }
 
 /// Scores before and after the softmax, of one slice.
@@ -96,10 +101,10 @@ mod tests {
             has_encoder: true,
         };
         let mib = |bytes: u64| bytes >> 20;
-        let small = mib(unet_bytes(&unet, 2, 64, 64));
+        let small = mib(unet_bytes(&unet, 2, 64, 64, 2));
         assert!((300..1500).contains(&small), "{small}");
-        assert!(mib(unet_bytes(&unet, 2, 128, 128)) > 2 * small);
-        let decode = mib(vae_bytes(&vae, 64, 64));
+        assert!(mib(unet_bytes(&unet, 2, 128, 128, 2)) > 2 * small);
+        let decode = mib(vae_bytes(&vae, 64, 64, 2));
         assert!((1000..3000).contains(&decode), "{decode}");
     }
 }

@@ -21,7 +21,8 @@ pub(super) fn to_rgb(decoded: &Tensor) -> Result<Option<RgbImage>> {
     if values.iter().any(|v| !v.is_finite()) {
         return Ok(None);
     }
-    let bytes = values.iter().map(|v| ((v / 2.0 + 0.5).clamp(0.0, 1.0) * 255.0).round_ties_even() as u8).collect();
+    let bytes =
+        values.iter().map(|v| ((v / 2.0 + 0.5).clamp(0.0, 1.0) * 255.0).round_ties_even() as u8).collect();
     let image = RgbImage::from_raw(width as u32, height as u32, bytes);
     Ok(Some(image.expect("the buffer has three bytes for each of width x height pixels")))
 }

@@ -141,14 +141,22 @@ fn side(field: &'static str, value: u32) -> Result<(), RequestError> {
     Err(RequestError::Side { field, value, nearest })
 }
 
-fn range(field: &'static str, value: u32, limits: &std::ops::RangeInclusive<u32>) -> Result<(), RequestError> {
+fn range(
+    field: &'static str,
+    value: u32,
+    limits: &std::ops::RangeInclusive<u32>,
+) -> Result<(), RequestError> {
     if limits.contains(&value) {
         return Ok(());
     }
     Err(RequestError::Range { field, value, min: *limits.start(), max: *limits.end() })
 }
 
-fn number(field: &'static str, value: f32, limits: &std::ops::RangeInclusive<f32>) -> Result<(), RequestError> {
+fn number(
+    field: &'static str,
+    value: f32,
+    limits: &std::ops::RangeInclusive<f32>,
+) -> Result<(), RequestError> {
     // NaN is in no range.
     if limits.contains(&value) {
         return Ok(());
@@ -169,15 +177,31 @@ mod tests {
     fn values_out_of_bounds_are_refused_with_value_limit_and_remedy() {
         type Change = fn(&mut TextToImage);
         let cases: &[(&str, Change, &str)] = &[
-            ("width 100", |r| r.width = 100, "width is 100; it must be a multiple of 8 from 64 to 2048: try 104"),
+            (
+                "width 100",
+                |r| r.width = 100,
+                "width is 100; it must be a multiple of 8 from 64 to 2048: try 104",
+            ),
             ("height 0", |r| r.height = 0, "height is 0; it must be a multiple of 8 from 64 to 2048: try 64"),
-            ("height 4096", |r| r.height = 4096, "height is 4096; it must be a multiple of 8 from 64 to 2048: try 2048"),
+            (
+                "height 4096",
+                |r| r.height = 4096,
+                "height is 4096; it must be a multiple of 8 from 64 to 2048: try 2048",
+            ),
             ("no steps", |r| r.steps = 0, "steps is 0; it must be from 1 to 150"),
             ("empty batch", |r| r.batch_size = 0, "batch_size is 0; it must be from 1 to 16"),
             ("clip skip 0", |r| r.clip_skip = 0, "clip_skip is 0; it must be from 1 to 12"),
-            ("guidance NaN", |r| r.guidance_scale = f32::NAN, "guidance_scale is NaN; it must be a number from 0 to 30"),
+            (
+                "guidance NaN",
+                |r| r.guidance_scale = f32::NAN,
+                "guidance_scale is NaN; it must be a number from 0 to 30",
+            ),
             ("eta 2", |r| r.eta = Some(2.0), "eta is 2; it must be a number from 0 to 1"),
-            ("long prompt", |r| r.prompt = "é".repeat(10_001), "prompt has 10001 characters, the limit is 10000: shorten it"),
+            (
+                "long prompt",
+                |r| r.prompt = "é".repeat(10_001),
+                "prompt has 10001 characters, the limit is 10000: shorten it",
+            ),
             (
                 "DDIM with one step",
                 |r| {

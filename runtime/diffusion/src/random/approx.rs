@@ -1,4 +1,7 @@
-#![allow(clippy::excessive_precision, reason = "the constants are kept as published, so that they can be compared")]
+#![allow(
+    clippy::excessive_precision,
+    reason = "the constants are kept as published, so that they can be compared"
+)]
 //! Logarithm, sine and cosine as torch's AVX2 code approximates them when it makes normal numbers.
 //!
 //! The polynomials are those of Moshier's Cephes library for single precision. Which products are

@@ -155,7 +155,9 @@ mod tests {
     fn no_two_samplers_share_a_name() {
         let mut names: Vec<String> = TABLE
             .iter()
-            .flat_map(|e| std::iter::once(e.name.to_lowercase()).chain(e.aliases.iter().map(|a| a.0.to_owned())))
+            .flat_map(|e| {
+                std::iter::once(e.name.to_lowercase()).chain(e.aliases.iter().map(|a| a.0.to_owned()))
+            })
             .collect();
         let count = names.len();
         names.sort();

@@ -28,7 +28,13 @@ struct Layer {
 }
 
 impl Layer {
-    fn load(p: &Params, n: usize, config: &UnetConfig, input: usize, shape: TransformerShape) -> Loaded<Self> {
+    fn load(
+        p: &Params,
+        n: usize,
+        config: &UnetConfig,
+        input: usize,
+        shape: TransformerShape,
+    ) -> Loaded<Self> {
         let resnet = Resnet::load(&p.at("resnets").at(n), config, input, shape.channels)?;
         let attention = if shape.depth > 0 {
             Some(SpatialTransformer::load(&p.at("attentions").at(n), config, shape)?)

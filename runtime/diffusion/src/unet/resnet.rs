@@ -24,8 +24,11 @@ impl Resnet {
         output: usize,
     ) -> std::result::Result<Self, WeightError> {
         let (groups, eps) = (config.norm_groups, config.norm_eps);
-        let conv_shortcut =
-            if input == output { None } else { Some(Conv2d::load(&p.at("conv_shortcut"), input, output, 1)?) };
+        let conv_shortcut = if input == output {
+            None
+        } else {
+            Some(Conv2d::load(&p.at("conv_shortcut"), input, output, 1)?)
+        };
         Ok(Self {
             norm1: GroupNorm::load(&p.at("norm1"), groups, input, eps)?,
             conv1: Conv2d::load(&p.at("conv1"), input, output, 3)?,

@@ -22,8 +22,11 @@ pub(super) struct Resnet {
 
 impl Resnet {
     pub(super) fn load(p: &Params, groups: usize, input: usize, output: usize) -> Loaded<Self> {
-        let conv_shortcut =
-            if input == output { None } else { Some(Conv2d::load(&p.at("conv_shortcut"), input, output, 1)?) };
+        let conv_shortcut = if input == output {
+            None
+        } else {
+            Some(Conv2d::load(&p.at("conv_shortcut"), input, output, 1)?)
+        };
         Ok(Self {
             norm1: GroupNorm::load(&p.at("norm1"), groups, input, EPS)?,
             conv1: Conv2d::load(&p.at("conv1"), input, output, 3)?,

@@ -3,13 +3,19 @@
 /// Why a file is not (or not safely) a safetensors file. Nothing of its tensors was read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum HeaderError {
-    #[error("the file has {size} bytes; a safetensors file has at least 8: upload it again, the transfer was cut short")]
+    #[error(
+        "the file has {size} bytes; a safetensors file has at least 8: upload it again, the transfer was cut short"
+    )]
     TooSmall { size: u64 },
     #[error("this is {found}, not safetensors: {remedy}")]
     Foreign { found: &'static str, remedy: &'static str },
-    #[error("the header claims {claimed} bytes, the limit is {limit}: the file is damaged or not safetensors")]
+    #[error(
+        "the header claims {claimed} bytes, the limit is {limit}: the file is damaged or not safetensors"
+    )]
     TooLarge { claimed: u64, limit: u64 },
-    #[error("the header claims {claimed} bytes, the file has {size}: the file is truncated or damaged; transfer it again")]
+    #[error(
+        "the header claims {claimed} bytes, the file has {size}: the file is truncated or damaged; transfer it again"
+    )]
     BeyondFile { claimed: u64, size: u64 },
     #[error("{have} bytes were given, the header needs the first {need} bytes of the file")]
     Incomplete { have: u64, need: u64 },
@@ -23,7 +29,9 @@ pub enum HeaderError {
     Overflow { name: String, shape: Vec<u64>, dtype: &'static str },
     #[error("`{name}`: {dtype} of shape {shape:?} needs {need} bytes, its offsets span {span}")]
     Length { name: String, shape: Vec<u64>, dtype: &'static str, need: u64, span: u64 },
-    #[error("`{name}`: its data ends at byte {end}, the file's data at {available}: the file is truncated; transfer it again")]
+    #[error(
+        "`{name}`: its data ends at byte {end}, the file's data at {available}: the file is truncated; transfer it again"
+    )]
     OutOfBounds { name: String, end: u64, available: u64 },
     #[error("`{name}`: its data begins at byte {begin}, after its end at {end}")]
     Reversed { name: String, begin: u64, end: u64 },

@@ -75,8 +75,9 @@ impl Header {
         let have = prefix.len() as u64;
         let end = usize::try_from(need).map_err(|_| HeaderError::Incomplete { have, need })?;
         let json = prefix.get(8..end).ok_or(HeaderError::Incomplete { have, need })?;
-        let text = std::str::from_utf8(json)
-            .map_err(|e| HeaderError::Malformed { detail: format!("byte {} is not UTF-8", e.valid_up_to()) })?;
+        let text = std::str::from_utf8(json).map_err(|e| HeaderError::Malformed {
+            detail: format!("byte {} is not UTF-8", e.valid_up_to()),
+        })?;
         if !text.starts_with('{') {
             return Err(HeaderError::Malformed { detail: "it does not begin with `{`".into() });
         }
@@ -118,8 +119,10 @@ fn check_tensors(
 }
 
 fn check_one(name: &str, tensor: &RawTensor, available: u64) -> Result<(Dtype, u64, u64), HeaderError> {
-    let dtype = Dtype::parse(&tensor.dtype)
-        .ok_or_else(|| HeaderError::Dtype { name: name.into(), dtype: tensor.dtype.chars().take(32).collect() })?;
+    let dtype = Dtype::parse(&tensor.dtype).ok_or_else(|| HeaderError::Dtype {
+        name: name.into(),
+        dtype: tensor.dtype.chars().take(32).collect(),
+    })?;
     if tensor.shape.len() > MAX_RANK {
         return Err(HeaderError::Malformed {
             detail: format!("`{name}` has {} dimensions, the limit is {MAX_RANK}", tensor.shape.len()),
@@ -265,9 +268,19 @@ mod tests {
             ("not an object", "[1,2]", 0, "InvalidHeader"),
             ("cut JSON", r#"{"a":{"dtype":"F32","#, 0, "InvalidHeader"),
             ("text after the JSON", "{}{}", 0, "InvalidHeader"),
-            ("negative offset", r#"{"a":{"dtype":"U8","shape":[1],"data_offsets":[-1,0]}}"#, 1, "InvalidHeader"),
+            (
+                "negative offset",
+                r#"{"a":{"dtype":"U8","shape":[1],"data_offsets":[-1,0]}}"#,
+                1,
+                "InvalidHeader",
+            ),
             ("float shape", r#"{"a":{"dtype":"U8","shape":[1.5],"data_offsets":[0,1]}}"#, 1, "InvalidHeader"),
-            ("three offsets", r#"{"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1,2]}}"#, 1, "InvalidHeader"),
+            (
+                "three offsets",
+                r#"{"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1,2]}}"#,
+                1,
+                "InvalidHeader",
+            ),
             ("unknown type", r#"{"a":{"dtype":"Q8","shape":[1],"data_offsets":[0,1]}}"#, 1, "InvalidHeader"),
             (
                 "same name twice",
@@ -275,13 +288,48 @@ mod tests {
                 2,
                 "InvalidHeader",
             ),
-            ("shape overflows", r#"{"a":{"dtype":"F32","shape":[4294967296,4294967296,4],"data_offsets":[0,0]}}"#, 0, "InvalidTensorSize"),
-            ("shape wraps to zero behind a zero", r#"{"a":{"dtype":"F32","shape":[0,9223372036854775808,4],"data_offsets":[0,0]}}"#, 0, "InvalidTensorSize"),
-            ("length differs", r#"{"a":{"dtype":"F32","shape":[3],"data_offsets":[0,8]}}"#, 8, "InvalidTensorSize"),
-            ("half a byte", r#"{"a":{"dtype":"F4","shape":[3],"data_offsets":[0,2]}}"#, 2, "InvalidTensorSize"),
-            ("beyond the file", r#"{"a":{"dtype":"F32","shape":[4],"data_offsets":[0,16]}}"#, 8, "TruncatedFile"),
-            ("offset of 2^64-1", r#"{"a":{"dtype":"U8","shape":[1],"data_offsets":[18446744073709551614,18446744073709551615]}}"#, 1, "TruncatedFile"),
-            ("end before begin", r#"{"a":{"dtype":"U8","shape":[1],"data_offsets":[2,1]}}"#, 2, "InvalidTensorOffsets"),
+            (
+                "shape overflows",
+                r#"{"a":{"dtype":"F32","shape":[4294967296,4294967296,4],"data_offsets":[0,0]}}"#,
+                0,
+                "InvalidTensorSize",
+            ),
+            (
+                "shape wraps to zero behind a zero",
+                r#"{"a":{"dtype":"F32","shape":[0,9223372036854775808,4],"data_offsets":[0,0]}}"#,
+                0,
+                "InvalidTensorSize",
+            ),
+            (
+                "length differs",
+                r#"{"a":{"dtype":"F32","shape":[3],"data_offsets":[0,8]}}"#,
+                8,
+                "InvalidTensorSize",
+            ),
+            (
+                "half a byte",
+                r#"{"a":{"dtype":"F4","shape":[3],"data_offsets":[0,2]}}"#,
+                2,
+                "InvalidTensorSize",
+            ),
+            (
+                "beyond the file",
+                r#"{"a":{"dtype":"F32","shape":[4],"data_offsets":[0,16]}}"#,
+                8,
+                "TruncatedFile",
+            ),
+            (
+                "offset of 2^64-1",
+                r#"{"a":{"dtype":"U8","shape":[1],"data_offsets":[18446744073709551614,18446744073709551615]}}"#,
+                1,
+                "TruncatedFile",
+            ),
+            (
+                "end before begin",
+                r#"{"a":{"dtype":"U8","shape":[1],"data_offsets":[2,1]}}"#,
+                2,
+                "InvalidTensorOffsets",
+            ),
             (
                 "overlap",
                 r#"{"a":{"dtype":"U8","shape":[4],"data_offsets":[0,4]},"b":{"dtype":"U8","shape":[4],"data_offsets":[2,6]}}"#,
@@ -294,8 +342,18 @@ mod tests {
                 4,
                 "InvalidTensorOffsets",
             ),
-            ("hole in front", r#"{"a":{"dtype":"U8","shape":[1],"data_offsets":[1,2]}}"#, 2, "InvalidTensorOffsets"),
-            ("bytes left over", r#"{"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]}}"#, 9, "InvalidTensorOffsets"),
+            (
+                "hole in front",
+                r#"{"a":{"dtype":"U8","shape":[1],"data_offsets":[1,2]}}"#,
+                2,
+                "InvalidTensorOffsets",
+            ),
+            (
+                "bytes left over",
+                r#"{"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]}}"#,
+                9,
+                "InvalidTensorOffsets",
+            ),
         ];
         for (name, json, data, want) in cases {
             assert_eq!(reason_of(json, data), want, "{name}");

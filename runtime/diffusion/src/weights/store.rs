@@ -122,8 +122,7 @@ impl Weights {
     /// # Errors
     /// There is none, its element type is not a float, or it holds infinities or NaN.
     pub fn tensor(&self, name: &str) -> Result<Tensor, WeightError> {
-        let place =
-            self.places.get(name).ok_or_else(|| WeightError::Missing { name: name.to_owned() })?;
+        let place = self.places.get(name).ok_or_else(|| WeightError::Missing { name: name.to_owned() })?;
         let bytes = self
             .files
             .get(place.file)

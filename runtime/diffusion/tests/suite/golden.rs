@@ -61,7 +61,11 @@ pub fn bits(x: &Tensor) -> Vec<u32> {
 pub fn assert_close(name: &str, got: &Tensor, want: &Tensor, atol: f32) {
     assert_eq!(got.dims(), want.dims(), "{name}");
     let (got, want) = (values(got), values(want));
-    let worst = got.iter().zip(&want).map(|(a, b)| (a - b).abs()).fold(0.0_f32, |m, d| if d > m || d.is_nan() { d } else { m });
+    let worst = got
+        .iter()
+        .zip(&want)
+        .map(|(a, b)| (a - b).abs())
+        .fold(0.0_f32, |m, d| if d > m || d.is_nan() { d } else { m });
     println!("{name}: max abs difference {worst:e}, allowed {atol:e}");
     assert!(worst <= atol, "{name}: max abs difference {worst:e}, allowed {atol:e}");
 }

@@ -24,7 +24,8 @@ fn a_folder_and_a_single_file_are_the_same_model() {
     assert_eq!(from_folder.vae().config(), model().vae().config());
     assert_eq!(from_folder.text_encoder().clip().config(), model().text_encoder().clip().config());
     assert_eq!(from_folder.noise_table(), model().noise_table());
-    let request = TextToImage { prompt: "a cat".into(), width: 64, height: 64, steps: 2, ..Default::default() };
+    let request =
+        TextToImage { prompt: "a cat".into(), width: 64, height: 64, steps: 2, ..Default::default() };
     let run = |p: &Pipeline| bits(&p.denoise(&request, &mut |_| ControlFlow::Continue(())).unwrap());
     assert_eq!(run(&from_folder), run(model()));
 }
@@ -62,9 +63,24 @@ fn models_that_cannot_run_are_refused_by_name() {
     const FIRST: &str = "model.diffusion_model.input_blocks.0.0.weight";
     type Change = fn(&mut Tensors);
     let cases: &[(&str, Change, &str, &str)] = &[
-        ("inpainting", |t| drop(t.insert(FIRST.into(), zeros(&[32, 9, 3, 3]))), "UnsupportedModel", "inpainting"),
-        ("v-prediction", |t| drop(t.insert("v_pred".into(), zeros(&[0]))), "UnsupportedModel", "v-prediction"),
-        ("missing tensor", |t| drop(t.remove("model.diffusion_model.out.2.bias")), "MissingTensor", "conv_out.bias"),
+        (
+            "inpainting",
+            |t| drop(t.insert(FIRST.into(), zeros(&[32, 9, 3, 3]))),
+            "UnsupportedModel",
+            "inpainting",
+        ),
+        (
+            "v-prediction",
+            |t| drop(t.insert("v_pred".into(), zeros(&[0]))),
+            "UnsupportedModel",
+            "v-prediction",
+        ),
+        (
+            "missing tensor",
+            |t| drop(t.remove("model.diffusion_model.out.2.bias")),
+            "MissingTensor",
+            "conv_out.bias",
+        ),
         (
             "wrong shape",
             |t| drop(t.insert("model.diffusion_model.out.2.bias".into(), zeros(&[5]))),
@@ -77,12 +93,7 @@ fn models_that_cannot_run_are_refused_by_name() {
             "NotFiniteWeights",
             "model.diffusion_model.out.0.bias",
         ),
-        (
-            "no VAE",
-            |t| t.retain(|name, _| !name.starts_with("first_stage_model.")),
-            "InvalidConfig",
-            "vae",
-        ),
+        ("no VAE", |t| t.retain(|name, _| !name.starts_with("first_stage_model.")), "InvalidConfig", "vae"),
         (
             "UNet alone",
             |t| t.retain(|name, _| name.starts_with("model.diffusion_model.")),
@@ -91,7 +102,12 @@ fn models_that_cannot_run_are_refused_by_name() {
         ),
         (
             "groups that do not divide",
-            |t| drop(t.insert("model.diffusion_model.input_blocks.1.0.in_layers.2.weight".into(), zeros(&[33, 32, 3, 3]))),
+            |t| {
+                drop(t.insert(
+                    "model.diffusion_model.input_blocks.1.0.in_layers.2.weight".into(),
+                    zeros(&[33, 32, 3, 3]),
+                ))
+            },
             "InvalidConfig",
             "33 channels",
         ),
@@ -119,7 +135,12 @@ fn a_decoder_without_its_encoder_still_draws() {
 fn configurations_that_the_code_is_not_written_for_are_refused() {
     let cases = [
         ("unet/config.json", "\"act_fn\": \"silu\"", "\"act_fn\": \"gelu\"", "act_fn"),
-        ("unet/config.json", "\"resnet_time_scale_shift\": \"default\"", "\"resnet_time_scale_shift\": \"scale_shift\"", "scale_shift"),
+        (
+            "unet/config.json",
+            "\"resnet_time_scale_shift\": \"default\"",
+            "\"resnet_time_scale_shift\": \"scale_shift\"",
+            "scale_shift",
+        ),
         ("unet/config.json", "\"attention_head_dim\": 8", "\"attention_head_dim\": 7", "attention_head_dim"),
         ("vae/config.json", "\"norm_num_groups\": 32", "\"norm_num_groups\": 0", "norm_num_groups"),
         ("text_encoder/config.json", "\"hidden_act\": \"quick_gelu\"", "\"hidden_act\": \"relu\"", "relu"),
@@ -141,7 +162,8 @@ fn configurations_that_the_code_is_not_written_for_are_refused() {
 fn a_folder_of_pickles_names_the_remedy() {
     let dir = folder();
     let unet = dir.path().join("unet");
-    fs::rename(unet.join("diffusion_pytorch_model.safetensors"), unet.join("diffusion_pytorch_model.bin")).unwrap();
+    fs::rename(unet.join("diffusion_pytorch_model.safetensors"), unet.join("diffusion_pytorch_model.bin"))
+        .unwrap();
     let error = refusal(dir.path());
     assert_eq!(error.reason(), "NotSafetensors");
     assert!(error.to_string().contains("save_pretrained"), "{error}");

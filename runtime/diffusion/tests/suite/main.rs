@@ -2,6 +2,8 @@
 //!
 //! `golden/make.py` wrote everything under `golden/`; these tests need neither Python nor a network.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 mod golden;
 mod hostile;
 mod load;
