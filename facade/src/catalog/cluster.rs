@@ -58,6 +58,9 @@ impl Transfer {
     }
 }
 
+/// Entries of a Secret, decoded.
+pub type SecretData = BTreeMap<String, Vec<u8>>;
+
 /// What the facade asks of the API server.
 pub trait Cluster: Send + Sync + 'static {
     /// Whose token this is; `None` when it is not valid for the audience [`AUDIENCE`].
@@ -84,7 +87,7 @@ pub trait Cluster: Send + Sync + 'static {
         &'a self,
         namespace: &'a str,
         name: &'a str,
-    ) -> BoxFuture<'a, Result<Option<BTreeMap<String, Vec<u8>>>, ClusterError>>;
+    ) -> BoxFuture<'a, Result<Option<SecretData>, ClusterError>>;
 }
 
 /// The real one.
@@ -174,7 +177,7 @@ impl Cluster for KubeCluster {
         &'a self,
         namespace: &'a str,
         name: &'a str,
-    ) -> BoxFuture<'a, Result<Option<BTreeMap<String, Vec<u8>>>, ClusterError>> {
+    ) -> BoxFuture<'a, Result<Option<SecretData>, ClusterError>> {
         Box::pin(async move {
             let api: Api<Secret> = Api::namespaced(self.client.clone(), namespace);
             let secret = api.get_opt(name).await.map_err(|source| ClusterError::ReadSecret {

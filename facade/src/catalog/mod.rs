@@ -7,7 +7,7 @@ mod directory;
 mod reflect;
 mod views;
 
-pub use cluster::{Cluster, ClusterError, KubeCluster, Reviewed, Transfer};
+pub use cluster::{Cluster, ClusterError, KubeCluster, Reviewed, SecretData, Transfer};
 pub use directory::{Directory, Feed, Feeds};
 pub use reflect::{WatchEnded, watch};
 pub use views::{

@@ -51,7 +51,8 @@ mod tests {
         let proxied =
             [("host", "inner"), ("x-forwarded-host", "a.example, b"), ("x-forwarded-proto", "https")];
         let odd = [("host", "user:pass@evil/path?q")];
-        let cases: [(&[(&str, &str)], bool, Option<&str>); 5] = [
+        type Headers<'a> = &'a [(&'a str, &'a str)];
+        let cases: [(Headers<'_>, bool, Option<&str>); 5] = [
             (&plain, false, Some("http://localhost:8080/")),
             (&proxied, true, Some("https://a.example/")),
             (&proxied, false, Some("http://inner/")),

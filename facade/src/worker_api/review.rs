@@ -90,14 +90,13 @@ fn expiry(token: &str) -> Option<Timestamp> {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
     use std::sync::atomic::{AtomicU32, Ordering};
 
     use futures::future::BoxFuture;
     use jiff::ToSpan;
 
     use super::*;
-    use crate::catalog::Transfer;
+    use crate::catalog::{SecretData, Transfer};
 
     /// Knows every token that ends in `good`; counts how often it is asked.
     #[derive(Default)]
@@ -129,7 +128,7 @@ mod tests {
             &'a self,
             _: &'a str,
             _: &'a str,
-        ) -> BoxFuture<'a, Result<Option<BTreeMap<String, Vec<u8>>>, ClusterError>> {
+        ) -> BoxFuture<'a, Result<Option<SecretData>, ClusterError>> {
             Box::pin(async { Ok(None) })
         }
     }

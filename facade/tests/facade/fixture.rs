@@ -9,7 +9,7 @@ use axum::extract::Request;
 use clap::Parser;
 use easel_crds::{ApiKey, Endpoint, Model};
 use easel_facade::app::{App, Parts};
-use easel_facade::catalog::{Cluster, ClusterError, Directory, Feed, Feeds, Reviewed, Transfer};
+use easel_facade::catalog::{Cluster, ClusterError, Directory, Feed, Feeds, Reviewed, SecretData, Transfer};
 use easel_facade::config::Config;
 use easel_facade::http::server;
 use easel_facade::metrics::Metrics;
@@ -42,7 +42,7 @@ pub struct FakeCluster {
     pub uploaded: Mutex<Vec<String>>,
     pub transfers: Mutex<Vec<(String, Transfer)>>,
     /// `namespace/name` to data.
-    pub secrets: Mutex<BTreeMap<String, BTreeMap<String, Vec<u8>>>>,
+    pub secrets: Mutex<BTreeMap<String, SecretData>>,
 }
 
 impl Cluster for FakeCluster {
@@ -83,7 +83,7 @@ impl Cluster for FakeCluster {
         &'a self,
         namespace: &'a str,
         name: &'a str,
-    ) -> BoxFuture<'a, Result<Option<BTreeMap<String, Vec<u8>>>, ClusterError>> {
+    ) -> BoxFuture<'a, Result<Option<SecretData>, ClusterError>> {
         let secret = self.secrets.lock().unwrap().get(&format!("{namespace}/{name}")).cloned();
         Box::pin(async move { Ok(secret) })
     }
