@@ -64,16 +64,16 @@ build_cluster() {
   if [ "$wanted" = "$built" ] && [ -x "$bin/easel-cluster" ] && [ -x "$bin/easel-pause" ]; then return; fi
   say "building easel-cluster with Kubernetes $KUBERNETES (about 8 minutes the first time, then seconds)"
   unfinished=$(mktemp -d "$bin/.building.XXXXXX")
-  trap 'rm -rf "$unfinished"' RETURN
   (
+    trap 'rm -rf "$unfinished"' EXIT
     cd "$here"
     export CGO_ENABLED=0
     go build -trimpath -o "$unfinished/easel-pause" -ldflags "-s -w" ./pause
     go build -trimpath -o "$unfinished/easel-cluster" -ldflags "-s -w -X $component.gitVersion=v$KUBERNETES \
       -X $component.gitMajor=1 -X $component.gitMinor=$(cut -d . -f 2 <<<"$KUBERNETES")" .
+    # Renamed, not overwritten: a cluster may be running from the old file.
+    mv -f "$unfinished/easel-pause" "$unfinished/easel-cluster" "$bin/"
   )
-  # Renamed, not overwritten: a cluster may be running from the old file.
-  mv -f "$unfinished/easel-pause" "$unfinished/easel-cluster" "$bin/"
   ln -sf easel-cluster "$bin/kubectl"
   echo "$wanted" >"$bin/easel-cluster.sources"
   say "built $bin/easel-cluster"

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"strings"
 	"time"
 
 	"github.com/google/go-containerregistry/pkg/name"
@@ -29,9 +30,9 @@ type Image struct {
 
 // Write writes the archive and returns the image's digest.
 func (i Image) Write(archive string) (string, error) {
-	tag, err := name.NewTag(i.Name, name.StrictValidation)
+	tag, err := parseName(i.Name)
 	if err != nil {
-		return "", fmt.Errorf("image name %q: %w", i.Name, err)
+		return "", err
 	}
 	built, err := i.build()
 	if err != nil {
@@ -54,6 +55,19 @@ func (i Image) Write(archive string) (string, error) {
 		return "", fmt.Errorf("finish %s: %w", archive, err)
 	}
 	return digest.String(), nil
+}
+
+// parseName wants the tag said; the default, `latest`, is pulled even if it is there. The library takes no host without a dot
+// for a registry, so that `localhost` stays a part of the path, as which it is written.
+func parseName(full string) (name.Tag, error) {
+	tag, err := name.NewTag(full, name.WithDefaultRegistry(""))
+	if err != nil {
+		return name.Tag{}, fmt.Errorf("image name %q: %w", full, err)
+	}
+	if !strings.HasSuffix(full, ":"+tag.TagStr()) {
+		return name.Tag{}, fmt.Errorf("image name %q: want NAME:TAG", full)
+	}
+	return tag, nil
 }
 
 func (i Image) build() (v1.Image, error) {

@@ -70,6 +70,10 @@ func TestTheArchiveReadsBackAsTheImage(t *testing.T) {
 	if _, err := example().Write(archive); err != nil {
 		t.Fatal(err)
 	}
+	manifest, err := tarball.LoadManifest(func() (io.ReadCloser, error) { return os.Open(archive) })
+	if err != nil || manifest[0].RepoTags[0] != example().Name {
+		t.Fatalf("manifest %+v, %v", manifest, err)
+	}
 	read, err := tarball.ImageFromPath(archive, nil)
 	if err != nil {
 		t.Fatal(err)

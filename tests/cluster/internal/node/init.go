@@ -29,9 +29,8 @@ func Init(dir layout.NodeDir) error {
 	}
 	_ = word.Close()
 	unix.Umask(0o022)
-	limit := unix.Rlimit{Cur: 1 << 20, Max: 1 << 20}
-	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
-		return fmt.Errorf("raise the limit of open files: %w", err)
+	if err := raiseOpenFiles(); err != nil {
+		return fail(dir, "limits", err)
 	}
 	if err := mount(spec.Cluster, dir); err != nil {
 		return fail(dir, "mounts", err)
@@ -40,6 +39,20 @@ func Init(dir layout.NodeDir) error {
 		return fail(dir, "network", err)
 	}
 	return newSupervisor(spec).run()
+}
+
+// raiseOpenFiles takes all that may be had without a privilege that containers of CI lack. Go raises its own limit, but
+// gives children the old one back unless it was set explicitly.
+func raiseOpenFiles() error {
+	var limit unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+		return fmt.Errorf("read the limit of open files: %w", err)
+	}
+	limit.Cur = limit.Max
+	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+		return fmt.Errorf("raise the limit of open files: %w", err)
+	}
+	return nil
 }
 
 // fail leaves the reason where `up` finds it.

@@ -105,8 +105,10 @@ func (s *supervisor) advance() error {
 
 func (s *supervisor) start(command config.Command) error {
 	s.attempts[command.Name]++
-	program := "/proc/self/exe"
+	// A program of many names, as iptables is, goes by what it is started as; so does this one.
+	program, name := "/proc/self/exe", command.Name
 	if command.Program != "" {
+		name = command.Program
 		found, err := exec.LookPath(command.Program)
 		if err != nil {
 			return s.giveUp(command, err.Error())
@@ -118,7 +120,7 @@ func (s *supervisor) start(command config.Command) error {
 		return s.giveUp(command, err.Error())
 	}
 	defer func() { _ = output.Close() }()
-	process, err := os.StartProcess(program, append([]string{command.Name}, command.Args...), &os.ProcAttr{
+	process, err := os.StartProcess(program, append([]string{name}, command.Args...), &os.ProcAttr{
 		Dir: "/", Env: environment(), Files: []*os.File{nil, output, output},
 	})
 	if err != nil {
