@@ -42,8 +42,8 @@ pub struct Config {
     pub allowed_cidrs: Vec<String>,
     /// Where workers may connect to besides the facade, as CIDR:PORT, comma separated: an object store outside
     /// Easel, e.g. 0.0.0.0/0:443.
-    #[arg(long, env = "EASEL_WORKER_EGRESS", value_delimiter = ',', value_parser = egress)]
-    pub worker_egress: Vec<Egress>,
+    #[arg(long, env = "EASEL_WORKER_EGRESS", default_value = "", hide_default_value = true)]
+    pub worker_egress: EgressList,
     /// Disk that an import may use: the largest file that can be imported.
     #[arg(long, env = "EASEL_IMPORT_WORK_LIMIT", default_value = "64Gi", value_parser = quantity)]
     pub import_work_limit: Quantity,
@@ -113,6 +113,19 @@ pub struct Egress {
     pub port: u16,
 }
 
+/// Networks, comma separated; empty for none.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct EgressList(pub Vec<Egress>);
+
+impl std::str::FromStr for EgressList {
+    type Err = String;
+
+    fn from_str(list: &str) -> Result<Self, String> {
+        let parts = list.split(',').map(str::trim).filter(|part| !part.is_empty());
+        parts.map(egress).collect::<Result<_, _>>().map(Self)
+    }
+}
+
 fn egress(text: &str) -> Result<Egress, String> {
     let wrong = || format!("\"{text}\" is not CIDR:PORT, such as 10.0.0.0/8:9000");
     let (cidr, port) = text.rsplit_once(':').ok_or_else(wrong)?;
@@ -171,8 +184,12 @@ mod tests {
             parse("--watch-namespaces", "a,b").unwrap().scopes(),
             [Some("a".to_owned()), Some("b".to_owned())]
         );
-        let egress = parse("--worker-egress", "10.0.0.0/8:9000,::/0:443").unwrap().worker_egress;
+        let egress = parse("--worker-egress", "10.0.0.0/8:9000,::/0:443").unwrap().worker_egress.0;
         assert_eq!(egress[1], Egress { cidr: "::/0".into(), port: 443 });
+        for flag in ["--worker-egress", "--allowed-cidrs", "--watch-namespaces", "--faults"] {
+            let config = parse(flag, "").unwrap_or_else(|error| panic!("{flag} may be empty: {error}"));
+            assert_eq!((config.worker_egress.0.len(), config.scopes()), (0, vec![None]), "{flag}");
+        }
         let wrong = [
             ("--worker-egress", "10.0.0.0:9000"),
             ("--worker-egress", "10.0.0.0/40:9000"),

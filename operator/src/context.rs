@@ -40,7 +40,7 @@ impl Settings {
             facade_url: config.facade_url(),
             namespace: config.namespace.clone(),
             allowed_cidrs: config.allowed_cidrs.iter().filter(|cidr| !cidr.is_empty()).cloned().collect(),
-            worker_egress: config.worker_egress.clone(),
+            worker_egress: config.worker_egress.0.clone(),
             import_work_limit: config.import_work_limit.clone(),
             import_deadline_seconds: config.import_deadline_seconds,
             catalogue,

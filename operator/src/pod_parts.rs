@@ -83,6 +83,7 @@ pub fn worker_env(facade_url: &str) -> Vec<EnvVar> {
         env("EASEL_TOKEN_FILE", format!("{TOKEN_DIR}/token")),
         EnvVar { name: "EASEL_POD_NAME".to_owned(), value: None, value_from: Some(source) },
         env("EASEL_TERMINATION_LOG", TERMINATION_LOG),
+        env("EASEL_LOG_FORMAT", "json"),
     ]
 }
 

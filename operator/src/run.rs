@@ -41,7 +41,8 @@ pub fn init_log(config: &Config) -> anyhow::Result<()> {
 /// # Errors
 /// The configuration is not usable, the lease was lost, or a part ended that must not.
 pub async fn run(config: Config) -> anyhow::Result<()> {
-    let catalogue = Catalogue::load(config.instance_catalogue.as_deref())?;
+    let own = config.instance_catalogue.as_deref().filter(|path| !path.as_os_str().is_empty());
+    let catalogue = Catalogue::load(own)?;
     let metrics = Metrics::default();
     let health = Arc::new(Health::default());
     let fence = Fence::default();

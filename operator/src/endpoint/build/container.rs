@@ -15,6 +15,8 @@ use crate::quantity::Amount;
 /// Port of health, metrics and generating.
 pub const PORT: i32 = 8080;
 pub const PORT_NAME: &str = "http";
+/// Part of the drain in which a worker hands back the job that it could not finish.
+const HAND_BACK_SECONDS: i32 = 10;
 const CACHE_DIR: &str = "/cache";
 /// Room for unfinished pictures.
 const TMP_LIMIT: &str = "1Gi";
@@ -70,11 +72,13 @@ fn variables(valid: &ValidEndpoint, settings: &Settings) -> Vec<EnvVar> {
         Precision::F16 => "f16",
         Precision::Bf16 => "bf16",
     };
+    let grace = (valid.rollout.drain_seconds - HAND_BACK_SECONDS).max(0);
     let mut variables = worker_env(&settings.facade_url);
     variables.extend([
         env("EASEL_LISTEN", format!("0.0.0.0:{PORT}")),
         env("EASEL_CACHE_DIR", CACHE_DIR),
         env("EASEL_CACHE_LIMIT_BYTES", valid.cache_bytes.to_string()),
+        env("EASEL_GRACE_SECONDS", grace.to_string()),
         env("EASEL_DEVICE", device),
         env("EASEL_PRECISION", precision),
     ]);
