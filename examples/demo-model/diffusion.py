@@ -82,7 +82,9 @@ def context(text: CLIPTextModel, captions: list[str]) -> torch.Tensor:
     return states[torch.tensor([place[caption] for caption in captions])]
 
 
-def loss_of(unet: UNet2DConditionModel, states: torch.Tensor, latents: torch.Tensor, alphas: torch.Tensor) -> torch.Tensor:
+def loss_of(
+    unet: UNet2DConditionModel, states: torch.Tensor, latents: torch.Tensor, alphas: torch.Tensor
+) -> torch.Tensor:
     """Squared error of the predicted noise, weighted by min-SNR."""
     count = len(latents)
     # Evenly spread steps lower the variance of the loss from batch to batch.

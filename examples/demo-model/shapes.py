@@ -42,9 +42,7 @@ def random_scene(count: int, generator: torch.Generator | None = None) -> Scene:
 
 def all_scenes() -> Scene:
     """Every combination of colour, shape and a different background (8 x 5 x 7 = 280)."""
-    triples = [
-        (c, s, b) for c in range(len(NAMES)) for s in range(len(SHAPES)) for b in range(len(NAMES)) if b != c
-    ]
+    triples = [(c, s, b) for c in range(len(NAMES)) for s in range(len(SHAPES)) for b in range(len(NAMES)) if b != c]
     columns = torch.tensor(triples).T
     return Scene(columns[0], columns[1], columns[2])
 

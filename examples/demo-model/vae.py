@@ -20,6 +20,7 @@ FIRST_LOGVAR = -4.0
 RATE_HIGH, RATE_LOW = 8e-4, 4e-5
 KL_WEIGHT = 5e-4
 EDGE_WEIGHT = 4.0
+LATENT_NOISE = 0.08
 
 
 def _edges(pictures: torch.Tensor) -> torch.Tensor:
@@ -129,8 +130,52 @@ def bake_scale(vae: AutoencoderKL) -> None:
     after.weight *= scale.view(1, -1, 1, 1)
 
 
+def _decoder_loss(vae: AutoencoderKL, pictures: torch.Tensor) -> tuple[torch.Tensor, float]:
+    """Reconstruction loss from slightly disturbed latents of the frozen encoder."""
+    with torch.autocast("cpu", torch.bfloat16):
+        with torch.no_grad():
+            latents = vae.encode(pictures).latent_dist.mean.float()
+            latents += torch.randn_like(latents) * (LATENT_NOISE / LATENT_SCALE)
+        decoded = vae.decode(latents).sample
+    error = decoded.float() - pictures
+    weight = 1 + EDGE_WEIGHT * _edges(pictures)
+    return (weight * (error.abs() + error.square())).sum() / (3 * weight.sum()), error.abs().mean().item()
+
+
+def refine_decoder(work: Path, minutes: float) -> None:
+    """Train the decoder alone for sharper pictures; the latents, and with them the UNet, stay as they are."""
+    checkpoint, step, spent = work / "refine.pt", 0, 0.0
+    vae = load_vae(work)
+    vae.encoder.requires_grad_(False)
+    vae.quant_conv.requires_grad_(False)
+    weights = [*vae.decoder.parameters(), *vae.post_quant_conv.parameters()]
+    optimiser = torch.optim.Adam(weights, RATE_HIGH, betas=(0.9, 0.99))
+    if checkpoint.exists():
+        saved = torch.load(checkpoint, weights_only=True)
+        vae.load_state_dict(saved["vae"])
+        optimiser.load_state_dict(saved["optimiser"])
+        step, spent = saved["step"], saved["spent"]
+    begun = time.monotonic() - spent
+    while (spent := time.monotonic() - begun) < minutes * 60:
+        for group in optimiser.param_groups:
+            group["lr"] = learning_rate(spent / (minutes * 60), 0.75 * RATE_HIGH, RATE_LOW / 4, step, 30)
+        loss, error = _decoder_loss(vae, shapes.render(shapes.random_scene(8)))
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(weights, 1.0)
+        optimiser.step()
+        optimiser.zero_grad()
+        step += 1
+        if step % 20 == 0:
+            print(f"decoder step {step} {spent:.0f}s loss {loss.item():.4f} error {error:.4f}", flush=True)
+            state = {"vae": vae.state_dict(), "optimiser": optimiser.state_dict(), "step": step, "spent": spent}
+            torch.save(state, checkpoint)
+    torch.save({"vae": vae.state_dict(), "step": step, "spent": spent}, work / "vae-refined.pt")
+
+
 def load_vae(work: Path) -> AutoencoderKL:
-    """The trained autoencoder with the scale baked in."""
+    """The trained autoencoder with the scale baked in, refined if that was done."""
+    refined = work / "vae-refined.pt"
     vae = make_vae()
-    vae.load_state_dict(torch.load(work / "vae-done.pt", weights_only=True)["vae"])
+    path = refined if refined.exists() else work / "vae-done.pt"
+    vae.load_state_dict(torch.load(path, weights_only=True)["vae"])
     return vae.eval()
