@@ -65,7 +65,7 @@ impl Index {
         if excess > 0 {
             return None;
         }
-        victims.iter().for_each(|sha256| drop(self.files.remove(sha256)));
+        self.files.retain(|sha256, _| !victims.contains(sha256));
         Some(victims)
     }
 }

@@ -1,5 +1,7 @@
 //! The runtime against servers that speak the protocol, and against servers that do not.
 
+#![allow(clippy::unwrap_used, reason = "a test ends where something is not as it has to be")]
+
 mod cli;
 mod downloads;
 mod import_guard;
