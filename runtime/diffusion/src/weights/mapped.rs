@@ -1,8 +1,9 @@
+//! A weight file mapped into memory.
+
 #![allow(
     unsafe_code,
     reason = "mapping a file into memory is unsafe by nature; this file is the crate's only such place"
 )]
-//! A weight file mapped into memory.
 
 use std::fs::File;
 use std::io;
