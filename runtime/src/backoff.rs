@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use rand::Rng;
+use crate::random;
 
 /// Delays that double from `base` to `cap`; each is drawn from the upper half of its range.
 #[derive(Debug, Clone)]
@@ -21,7 +21,7 @@ impl Backoff {
     pub fn next_delay(&mut self) -> Duration {
         let doubled = self.base.saturating_mul(2_u32.saturating_pow(self.tries.min(31)));
         self.tries = self.tries.saturating_add(1);
-        doubled.min(self.cap).mul_f64(rand::rng().random_range(0.5..=1.0))
+        doubled.min(self.cap).mul_f64(0.5 + random::fraction() / 2.0)
     }
 
     /// How many delays were drawn since the start or the last [`Backoff::reset`].

@@ -12,5 +12,6 @@ pub mod facade;
 pub mod fetch;
 pub mod import;
 pub mod net;
+mod random;
 pub mod termination;
 pub mod worker;

@@ -7,12 +7,12 @@ use std::time::Instant;
 use easel_diffusion::Picture;
 use easel_protocol::worker::ImageFormat;
 use easel_protocol::{FailureReport, GenerationRequest, RequestLimits, Sampler, Task};
-use rand::Rng;
 
 use super::args::GenerateArgs;
 use super::bar::Bar;
 use crate::engine::{DiffusionEngine, Engine, EngineError, ModelLabel, memory_limit_bytes, size_thread_pool};
 use crate::error::chain;
+use crate::random;
 use crate::worker::encode;
 
 pub(super) fn run(args: &GenerateArgs) -> Result<(), FailureReport> {
@@ -58,7 +58,7 @@ fn request(args: &GenerateArgs) -> Result<GenerationRequest, FailureReport> {
         sampler,
         schedule,
         // 32 bits, as the clients of A1111 use: a person may have to type it again.
-        seed: args.seed.unwrap_or_else(|| u64::from(rand::rng().random::<u32>())),
+        seed: args.seed.unwrap_or_else(|| random::bits() >> 32),
         batch_size: args.batch_size,
         batch_count: args.batch_count,
         clip_skip: args.clip_skip,

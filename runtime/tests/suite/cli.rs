@@ -76,6 +76,36 @@ async fn generate_says_what_is_wrong_before_it_works() {
     }
 }
 
+/// The engine's own test model: 2.6 million weights, true to SD 1.x in its architecture.
+const TINY_MODEL: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/diffusion/tests/golden/tiny-sd1.safetensors");
+
+#[tokio::test]
+async fn generate_writes_numbered_pictures_that_a_seed_brings_back() {
+    let directory = tempfile::tempdir().unwrap();
+    let render = async |out: &str, more: &[&str]| {
+        let out = directory.path().join(out);
+        let base =
+            ["generate", "--model", TINY_MODEL, "--prompt", "a red circle", "--width=64", "--height=64"];
+        let rest = ["--steps=2", "--seed=41", "--sampler=DPM++ 2M Karras", "--out", out.to_str().unwrap()];
+        run(&[&base, &rest[..], more].concat()).await
+    };
+    let (code, listed, errors) = render("x.png", &["--batch-count=2"]).await;
+    assert_eq!(code, Some(0), "{errors}");
+    for (number, seed) in [(1, 41), (2, 42)] {
+        let path = directory.path().join(format!("x-{number}.png"));
+        assert!(listed.contains(&format!("{} (seed {seed})", path.display())), "{listed}");
+        let text = easel_diffusion::png::read_parameters(&std::fs::read(path).unwrap()).unwrap();
+        assert!(text.starts_with("a red circle") && text.contains(&format!("Seed: {seed}")), "{text}");
+    }
+    assert!(errors.contains("s/step") && errors.contains("4/4") && !errors.contains('\r'), "{errors}");
+
+    let (code, _, errors) = render("again.png", &["--threads=1"]).await;
+    assert_eq!(code, Some(0), "{errors}");
+    let read = |name| std::fs::read(directory.path().join(name)).unwrap();
+    assert!(read("x-1.png") == read("again.png"), "the same seed, the same bytes");
+    assert!(read("x-1.png") != read("x-2.png"));
+}
+
 fn import_command(facade: &FakeFacade, directory: &Path) -> Command {
     let token = directory.join("token");
     std::fs::write(&token, "test-token").unwrap();
