@@ -27,7 +27,7 @@ pub enum ImportError {
     #[error("{file}: sha256 is {actual}, the Model asks for {expected}")]
     Checksum { file: String, expected: String, actual: String },
     #[error("{file} is not usable")]
-    Inspect { file: String, source: InspectError },
+    Inspect { file: String, source: Box<InspectError> },
     #[error("{file} cannot be read: the reader stopped")]
     InspectorPanicked { file: String, source: tokio::task::JoinError },
     #[error("{file}: the Model says type {wanted}, the file is {found}; set spec.type or the source right")]

@@ -144,7 +144,7 @@ impl Fetcher {
 
     /// Reads just the header of a file in the object store.
     async fn peek(&self, file: &str, source: &impl Source) -> Result<Inspection, ImportError> {
-        let inspect_failed = |source| ImportError::Inspect { file: file.to_owned(), source };
+        let inspect_failed = |error| ImportError::Inspect { file: file.to_owned(), source: Box::new(error) };
         let read_failed = |source| ImportError::ReadStored { file: file.to_owned(), source };
         let stalled = |received| FetchError::Stalled { url: source.name(), silence: self.stall, received };
         let opened = timeout(self.stall, source.open(0, None)).await.map_err(|_| read_failed(stalled(0)))?;
@@ -201,7 +201,7 @@ async fn inspect_file(file: &str, path: &Path) -> Result<Inspection, ImportError
     let inspected = tokio::task::spawn_blocking(move || easel_diffusion::inspect(&path)).await;
     inspected
         .map_err(|source| ImportError::InspectorPanicked { file: file.to_owned(), source })?
-        .map_err(|source| ImportError::Inspect { file: file.to_owned(), source })
+        .map_err(|error| ImportError::Inspect { file: file.to_owned(), source: Box::new(error) })
 }
 
 fn check_hash(file: &ImportFile, received: &Received) -> Result<(), ImportError> {
