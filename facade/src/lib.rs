@@ -18,7 +18,7 @@ mod parts;
 pub mod router;
 pub mod run;
 pub mod submission;
-mod tasks;
+pub mod tasks;
 pub mod worker_api;
 
 /// Chooses the process' one TLS implementation; later calls change nothing.

@@ -18,15 +18,19 @@ pub struct BadFilter {
 /// # Errors
 /// [`BadFilter`] when `filter` does not parse.
 pub fn init(filter: &str, format: LogFormat) -> Result<(), BadFilter> {
-    // The SDK's and the kube client's own events can hold whole requests; they stay out unless named.
-    let quiet = "aws_=warn,hyper=warn,h2=warn,rustls=warn,s3s=warn,sqlx=warn";
+    // Libraries' events can hold whole requests and stay out unless named. The last two call an error what a
+    // caller did wrong, or what the watches report themselves.
+    let quiet = "aws_=warn,hyper=warn,h2=warn,rustls=warn,sqlx=warn,s3s=off,kube_client=off";
     let parsed = EnvFilter::try_new(format!("{quiet},{filter}"))
         .map_err(|source| BadFilter { filter: filter.to_owned(), source })?;
     let registry = Registry::default().with(parsed);
     match format {
         LogFormat::Json => {
-            let layer =
-                tracing_subscriber::fmt::layer().json().flatten_event(true).with_writer(std::io::stderr);
+            let layer = tracing_subscriber::fmt::layer()
+                .json()
+                .flatten_event(true)
+                .with_span_list(false)
+                .with_writer(std::io::stderr);
             registry.with(layer).init();
         }
         LogFormat::Text => {

@@ -101,6 +101,8 @@ fn log(span: &Span, listener: &str, route: &str, response: &Response, took: Dura
     let duration_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
     let cause = response.extensions().get::<Cause>().map(|cause| cause.0.as_str());
     span.in_scope(|| match (status, cause) {
+        // Over soon, or it is an error of whoever we wait for.
+        (503, cause) => tracing::warn!(status, duration_ms, cause, "call cannot be answered now"),
         (500.., cause) => tracing::error!(status, duration_ms, cause, "call failed"),
         (400.., cause) => tracing::info!(status, duration_ms, cause, "call refused"),
         // Probes and long polls come every few seconds for ever.

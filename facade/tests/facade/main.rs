@@ -11,5 +11,6 @@ mod imports;
 mod internal;
 mod jobs;
 mod objects;
+mod tasks;
 mod uploads;
 mod workers;
