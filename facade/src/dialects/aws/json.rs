@@ -122,7 +122,7 @@ mod tests {
             (b"", "the body is not JSON: EOF while parsing a value at line 1 column 0"),
             (b"{\n \"a\": }", "expected value at line 2 column 7"),
             (b"{} x", "the body is not JSON: trailing characters at line 1 column 4"),
-            (b"{\"cfg_scale\": {}}", "cfg_scale: invalid type: map, expected a number at line 1 column 14"),
+            (b"{\"cfg_scale\": {}}", "cfg_scale: invalid type: map, expected a number at line 1 column 16"),
             (b"\xff\xfe", "expected value at line 1 column 1"),
         ];
         for (body, want) in cases {
