@@ -35,7 +35,8 @@ async fn a_list_of_models_is_merged_by_name_and_refuses_doubles() {
         let api: Api<Endpoint> = Api::namespaced(client, &namespace);
         for (manager, model) in [("one", "a"), ("two", "b")] {
             let patch = json!({
-                "apiVersion": "easel.dev/v1alpha1", "kind": "Endpoint", "spec": {"models": [{"name": model}]},
+                "apiVersion": "easel.dev/v1alpha1", "kind": "Endpoint", "metadata": {"name": "shared"},
+                "spec": {"models": [{"name": model}]},
             });
             api.patch("shared", &PatchParams::apply(manager), &Patch::Apply(&patch)).await?;
         }

@@ -2,9 +2,11 @@
 
 use std::env;
 use std::future::Future;
+use std::panic::{AssertUnwindSafe, resume_unwind};
 
 use easel_crds::all_crds;
 use easel_tests::wait::{until, when};
+use futures::FutureExt;
 use k8s_openapi::api::core::v1::Namespace;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams};
@@ -30,9 +32,12 @@ where
     .expect("a namespace");
     let namespace =
         namespaces.create(&PostParams::default(), &object).await.expect("a new namespace").name_any();
-    let outcome = test(client, namespace.clone()).await;
+    let outcome = AssertUnwindSafe(test(client, namespace.clone())).catch_unwind().await;
     let deleted = namespaces.delete(&namespace, &DeleteParams::default()).await;
-    outcome.expect("the test's steps succeed");
+    match outcome {
+        Err(panic) => resume_unwind(panic),
+        Ok(result) => result.expect("the test's steps succeed"),
+    }
     deleted.expect("the test's namespace can be deleted");
 }
 
