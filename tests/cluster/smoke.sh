@@ -30,7 +30,7 @@ until_true() {
 
 clean_up() {
   local status=$?
-  if [ "$status" -ne 0 ] && [ -d "$state" ]; then
+  if [ "$status" -ne 0 ] && cluster status >&2; then
     kube get pods,events -A >&2 || true
     tail -n 5 "$state"/logs/*.log >&2 || true
   fi
@@ -64,8 +64,7 @@ grep -q "not running" "$work/err" || fail "status says: $(cat "$work/err")"
 
 step "up, twice"
 # Through a pipe: it ends only when nothing holds the other end any more.
-kubeconfig=$(cluster up --nodes "$nodes" 2>&1 | tee "$work/up" | tail -n 1)
-cat "$work/up"
+kubeconfig=$(cluster up --nodes "$nodes" 2>&1 | tee /dev/stderr | tail -n 1)
 [ "$kubeconfig" = "$state/kubeconfig" ] || fail "printed the kubeconfig $kubeconfig"
 cluster up 2>&1 | grep "running already" || fail "the second start said nothing of the first"
 slot=$(sed -n 's/.*"slot":\([0-9]*\).*/\1/p' "$state/cluster.json")
