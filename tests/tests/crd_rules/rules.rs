@@ -6,6 +6,7 @@ use anyhow::{Context, bail, ensure};
 use easel_crds::all_crds;
 use easel_crds::generate::{CelRule, cel_rules};
 use easel_tests::objects::easel_api;
+use futures::future::join_all;
 use kube::Error;
 use kube::api::{Api, DynamicObject, Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
@@ -17,25 +18,19 @@ use crate::server::with_namespace;
 async fn every_rule_refuses_what_breaks_it_and_accepts_what_keeps_it() {
     with_namespace("crd-rules", async |client, namespace| {
         let rules: Vec<CelRule> = all_crds().iter().flat_map(cel_rules).collect();
+        let fixtures = fixtures();
+        let kinds = fixtures.iter().map(|fixture| {
+            let api = easel_api(&client, &namespace, &fixture.kind);
+            prove_kind(api, fixture, &rules)
+        });
         let mut proven = BTreeSet::new();
         let mut failures = Vec::new();
-        for fixture in fixtures() {
-            for (index, case) in fixture.cases.iter().enumerate() {
-                let place = format!("{} {} \"{}\"", fixture.kind, case.path, case.message);
-                let of_case = |rule: &&CelRule| {
-                    rule.kind == fixture.kind && rule.path == case.path && rule.message == case.message
-                };
-                let Some(rule) = rules.iter().find(of_case) else {
-                    failures.push(format!("{place}: no CRD has this rule"));
-                    continue;
-                };
-                let api = easel_api(&client, &namespace, &fixture.kind);
-                match prove(&api, &fixture, case, rule, index).await {
-                    Ok(()) => {
-                        proven.insert(rule.clone());
-                    }
-                    Err(error) => failures.push(format!("{place}: {error:#}")),
+        for outcome in join_all(kinds).await.into_iter().flatten() {
+            match outcome {
+                Ok(rule) => {
+                    proven.insert(rule);
                 }
+                Err(failure) => failures.push(failure),
             }
         }
         for rule in rules.iter().filter(|rule| !proven.contains(rule)) {
@@ -46,6 +41,29 @@ async fn every_rule_refuses_what_breaks_it_and_accepts_what_keeps_it() {
         Ok(())
     })
     .await;
+}
+
+/// For each case the rule that it proves, or what went wrong.
+async fn prove_kind<'a>(
+    api: Api<DynamicObject>,
+    fixture: &Fixture,
+    rules: &'a [CelRule],
+) -> Vec<Result<&'a CelRule, String>> {
+    let mut outcomes = Vec::new();
+    for (index, case) in fixture.cases.iter().enumerate() {
+        let place = format!("{} {} \"{}\"", fixture.kind, case.path, case.message);
+        let of_case = |rule: &&CelRule| {
+            rule.kind == fixture.kind && rule.path == case.path && rule.message == case.message
+        };
+        outcomes.push(match rules.iter().find(of_case) {
+            None => Err(format!("{place}: no CRD has this rule")),
+            Some(rule) => match prove(&api, fixture, case, rule, index).await {
+                Ok(()) => Ok(rule),
+                Err(error) => Err(format!("{place}: {error:#}")),
+            },
+        });
+    }
+    outcomes
 }
 
 async fn prove(
