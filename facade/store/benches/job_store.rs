@@ -1,6 +1,8 @@
 //! How many jobs a second the job store takes and hands out, on SQLite and on PostgreSQL, both writing to a
 //! real disk as in production: `cargo bench -p easel-store`.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on says where it stopped")]
+
 #[path = "../tests/support/postgres.rs"]
 mod postgres;
 #[path = "../tests/support/jobs.rs"]

@@ -3,11 +3,12 @@
 //! A statement here is one transaction. That is enough for every change of a job, since each is a single
 //! `UPDATE ... WHERE <it is still so> RETURNING`; only the queue limit on PostgreSQL needs a lock besides.
 //!
-//! Durability. A job that was accepted, and the end of a job, outlive a power failure (`synchronous=FULL`,
-//! `synchronous_commit=on`). Claims, heartbeats and releases outlive the death of any process, but a power
-//! failure may forget the last of them (`synchronous=NORMAL`, `synchronous_commit=off`): the job is then
-//! simply queued again, and the worker's next word is refused because worker and attempt both have to match.
-//! That halves the syncs per job, which are what a busy queue waits for.
+//! Durability. What a client was promised, that its job is accepted or cancelled, outlives a power failure: on
+//! SQLite by a sync of the log that callers share (`log_sync`), on PostgreSQL by `synchronous_commit=on`.
+//! Everything that workers say outlives the death of any process, but a power failure may forget the last of it
+//! (`synchronous=NORMAL`, `synchronous_commit=off`). The job is then queued or running as before, and is rendered
+//! again with the same seed; a worker's next word is refused because worker and attempt both have to match. So
+//! handing a job out and taking it back waits for no disk.
 //!
 //! SQLite writes one at a time, in the order of a fair lock; its own wait for the file lock is neither fair
 //! nor quick, and is left to the rare second process.
@@ -17,11 +18,13 @@ use std::time::Duration;
 
 use sqlx::any::{AnyArguments, AnyConnectOptions, AnyPoolOptions, AnyRow};
 use sqlx::query::Query;
+use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{Any, AnyPool, ConnectOptions, Connection as _};
 use tokio::sync::Mutex;
 
 use super::StoreError;
 use super::changes::{Bells, Changes};
+use super::log_sync::{LogSync, sync_directory_of};
 
 /// How the store is opened.
 #[derive(Clone, Debug)]
@@ -58,7 +61,7 @@ pub(super) enum Dialect {
 pub(super) enum Durability {
     /// Nothing that was answered.
     Kept,
-    /// The last claims and heartbeats.
+    /// The last words of workers.
     Relaxed,
 }
 
@@ -69,9 +72,11 @@ pub struct JobStore {
     pub(super) options: OpenOptions,
     pub(super) bells: Bells,
     reads: AnyPool,
+    /// SQLite: the same as `relaxed`, which is then synced.
     kept: AnyPool,
     relaxed: AnyPool,
     writer: Arc<Mutex<()>>,
+    log: Option<LogSync>,
 }
 
 impl JobStore {
@@ -87,19 +92,28 @@ impl JobStore {
         let connect = connect_options(url, dialect)?;
         let (sqlite, many) = (dialect == Dialect::Sqlite, options.connections.max(1));
         let changes = if sqlite { 1 } else { many };
-        let (kept, relaxed) = match dialect {
-            Dialect::Sqlite => ("PRAGMA synchronous = FULL", "PRAGMA synchronous = NORMAL"),
-            Dialect::Postgres => ("SET synchronous_commit = on", "SET synchronous_commit = off"),
-        };
         migrate(&connect, dialect, options).await?;
+        let pool = |connections, durability| pool(&connect, dialect, options, connections, durability);
+        let (log, kept, relaxed) = match dialect {
+            Dialect::Sqlite => {
+                let log = log_of(url).await.map_err(|source| StoreError::Open { source })?;
+                let changes = pool(changes, "PRAGMA synchronous = NORMAL");
+                (Some(log), changes.clone(), changes)
+            }
+            Dialect::Postgres => {
+                let (on, off) = ("SET synchronous_commit = on", "SET synchronous_commit = off");
+                (None, pool(changes, on), pool(changes, off))
+            }
+        };
         let store = Self {
             dialect,
             options: options.clone(),
             bells: Bells::default(),
-            reads: pool(&connect, dialect, options, many, kept),
-            kept: pool(&connect, dialect, options, changes, kept),
-            relaxed: pool(&connect, dialect, options, changes, relaxed),
+            reads: pool(many, "SELECT 1"),
+            kept,
+            relaxed,
             writer: Arc::default(),
+            log,
         };
         store.ping().await?;
         Ok(store)
@@ -136,12 +150,24 @@ impl JobStore {
             Durability::Kept => &self.kept,
             Durability::Relaxed => &self.relaxed,
         };
-        match self.dialect {
+        let rows = match self.dialect {
             Dialect::Sqlite => {
                 let _turn = self.writer.lock().await;
-                query.fetch_all(pool).await
+                query.fetch_all(pool).await?
             }
-            Dialect::Postgres => query.fetch_all(pool).await,
+            Dialect::Postgres => query.fetch_all(pool).await?,
+        };
+        if let (Durability::Kept, false) = (durability, rows.is_empty()) {
+            self.settle().await?;
+        }
+        Ok(rows)
+    }
+
+    /// Returns when everything that was written before outlives a power failure. On PostgreSQL it does already.
+    pub(super) async fn settle(&self) -> Result<(), sqlx::Error> {
+        match &self.log {
+            Some(log) => log.wait().await.map_err(sqlx::Error::Io),
+            None => Ok(()),
         }
     }
 
@@ -167,6 +193,13 @@ fn dialect_of(url: &str) -> Result<Dialect, StoreError> {
         Some(("postgres" | "postgresql", _)) => Ok(Dialect::Postgres),
         _ => Err(StoreError::Url),
     }
+}
+
+/// The log of an SQLite database that is there already.
+async fn log_of(url: &str) -> Result<LogSync, sqlx::Error> {
+    let options: SqliteConnectOptions = url.parse()?;
+    sync_directory_of(options.get_filename()).await?;
+    Ok(LogSync::new(options.get_filename()))
 }
 
 fn connect_options(url: &str, dialect: Dialect) -> Result<AnyConnectOptions, StoreError> {

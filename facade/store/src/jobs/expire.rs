@@ -53,7 +53,7 @@ impl JobStore {
                 .bind(i64::from(job.attempt.0))
                 .bind(micros(now))
                 .bind(json(&failure));
-            let rows = self.write(Durability::Kept, query).await;
+            let rows = self.write(Durability::Relaxed, query).await;
             let rows = rows.map_err(StoreError::query("take a lease back"))?;
             if let Some(row) = rows.first() {
                 self.bells.ring(&job.namespace, &job.endpoint);

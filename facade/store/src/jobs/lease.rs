@@ -103,7 +103,7 @@ impl JobStore {
         now: Timestamp,
     ) -> Result<(), LeaseError> {
         let query = holder.query(COMPLETE).bind(json(record)).bind(micros(now));
-        let row = self.change(holder, Durability::Kept, query, "complete a job").await?;
+        let row = self.change(holder, Durability::Relaxed, query, "complete a job").await?;
         if row.is_some() {
             return Ok(());
         }
@@ -131,7 +131,7 @@ impl JobStore {
             .bind(i64::from(again))
             .bind(micros(now))
             .bind(retry_delay.min(i64::MAX / 64));
-        let row = self.change(holder, Durability::Kept, query, "fail a job").await?;
+        let row = self.change(holder, Durability::Relaxed, query, "fail a job").await?;
         let Some(row) = row else { return Err(self.refusal(holder).await?.into()) };
         let id = holder.id.to_string();
         let state: String = get(&row, &id, "state")?;

@@ -10,6 +10,7 @@ mod id;
 mod job;
 mod lease;
 mod list;
+mod log_sync;
 mod read;
 mod retention;
 mod row;

@@ -49,7 +49,7 @@ impl JobStore {
     ) -> Result<Submitted, SubmitError> {
         validate(&job)?;
         if let Some(job) = self.by_key(&job).await? {
-            return Ok(Submitted { job, existed: true });
+            return self.existed(job).await;
         }
         let insert = sqlx::query(INSERT)
             .bind(job.id.to_string())
@@ -82,13 +82,19 @@ impl JobStore {
     async fn why_not(&self, job: &NewJob, limit: u32) -> Result<Submitted, SubmitError> {
         // Another call with the same key was quicker.
         if let Some(job) = self.by_key(job).await? {
-            return Ok(Submitted { job, existed: true });
+            return self.existed(job).await;
         }
         if self.find(job.id).await?.is_some() {
             return Err(SubmitError::IdTaken { id: job.id });
         }
         let pending = self.queue_figures(&job.namespace, &job.endpoint).await?.pending;
         Err(SubmitError::QueueFull { endpoint: job.endpoint.clone(), pending, limit })
+    }
+
+    /// The call that stored it may still be waiting for the disk.
+    async fn existed(&self, job: Job) -> Result<Submitted, SubmitError> {
+        self.settle().await.map_err(StoreError::query("store a job"))?;
+        Ok(Submitted { job, existed: true })
     }
 
     async fn by_key(&self, job: &NewJob) -> Result<Option<Job>, StoreError> {

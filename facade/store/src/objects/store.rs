@@ -135,7 +135,8 @@ pub struct StaleUpload {
     pub initiated: Timestamp,
 }
 
-/// Bytes under keys. An object is there whole or not at all, and is replaced at once.
+/// Bytes under keys. An object is there whole or not at all, and is replaced at once; but not every service notices
+/// that a sender broke off (versitygw 1.8.0 does not), so what others sent has to be compared with the size announced.
 #[async_trait]
 pub trait ObjectStore: Send + Sync + 'static {
     /// Is the bucket there, and may we use it?

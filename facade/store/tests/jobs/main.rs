@@ -2,6 +2,8 @@
 //!
 //! `cargo test -p easel-store --test jobs [-- PART_OF_A_NAME]`
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on says where it stopped")]
+
 mod claims;
 mod crash;
 mod leases;

@@ -1,11 +1,9 @@
-//! Keys and clients that make trouble.
+//! Keys that make trouble.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use easel_store::objects::{Audience, ObjectStore as _, ResponseHeaders};
 use reqwest::StatusCode;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
 
 use crate::fixture::{Fixture, key};
 use crate::round_trips::pattern;
@@ -59,34 +57,4 @@ pub async fn awkward_keys_are_keys(fixture: Fixture) {
         store.delete(&key(name)).await.unwrap();
     }
     assert_eq!(store.list("", None, 100).await.unwrap().objects, vec![]);
-}
-
-/// Sends the head of a PUT and less body than it announces, then goes away.
-pub async fn half_an_object_never_appears(fixture: Fixture) {
-    let store = &fixture.store;
-    let there = key("there");
-    store.put(&there, pattern(1, 10), "text/plain").await.unwrap();
-    for name in ["there", "never/there"] {
-        let url = store.presign_put(&key(name), &Audience::Worker, HOUR, None).await.unwrap();
-        let url: url::Url = url.as_str().parse().unwrap();
-        let target = format!("{}?{}", url.path(), url.query().unwrap());
-        let host = format!("{}:{}", url.host_str().unwrap(), url.port().unwrap());
-        let mut connection = TcpStream::connect(("127.0.0.1", url.port().unwrap())).await.unwrap();
-        let head = format!("PUT {target} HTTP/1.1\r\nHost: {host}\r\nContent-Length: 5000000\r\n\r\n");
-        connection.write_all(head.as_bytes()).await.unwrap();
-        connection.write_all(&pattern(2, 300_000)).await.unwrap();
-        connection.shutdown().await.unwrap();
-        // Until the service has noticed, and has closed its side.
-        let mut answer = Vec::new();
-        let closed = tokio::time::timeout(Duration::from_secs(20), connection.read_to_end(&mut answer)).await;
-        closed.expect("the service hangs").ok();
-        assert!(!answer.starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(&answer));
-    }
-    let object = store.get(&there, None).await.unwrap();
-    assert_eq!(object.bytes(99).await.unwrap(), pattern(1, 10), "as it was");
-    let deadline = Instant::now() + Duration::from_secs(1);
-    while Instant::now() < deadline {
-        assert_eq!(store.head(&key("never/there")).await.unwrap(), None);
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
 }

@@ -27,7 +27,7 @@ pub struct Fixture {
     pub public: Url,
     pub http: reqwest::Client,
     service: Service,
-    pub directory: tempfile::TempDir,
+    _directory: tempfile::TempDir,
 }
 
 impl Drop for Fixture {
@@ -51,7 +51,14 @@ impl Fixture {
         let task = tokio::spawn(serve(listener, s3.clone()));
         let (worker, public) = addresses(port);
         let store = S3Store::embedded(&s3, worker.clone(), None).unwrap();
-        Self { store, worker, public, http: plain_client(), service: Service::Embedded { task }, directory }
+        Self {
+            store,
+            worker,
+            public,
+            http: plain_client(),
+            service: Service::Embedded { task },
+            _directory: directory,
+        }
     }
 
     pub async fn versitygw() -> Self {
@@ -71,7 +78,7 @@ impl Fixture {
         };
         let store = S3Store::connect(&options).unwrap();
         let service = Service::Versitygw { process };
-        let fixture = Self { store, worker, public, http: plain_client(), service, directory };
+        let fixture = Self { store, worker, public, http: plain_client(), service, _directory: directory };
         let deadline = Instant::now() + DEADLINE;
         while let Err(error) = fixture.store.ping().await {
             assert!(Instant::now() < deadline, "versitygw is not ready: {error:?}");

@@ -1,5 +1,7 @@
 //! One suite for the object store, run on the embedded service and on versitygw.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on says where it stopped")]
+
 mod awkward;
 mod embedded;
 mod fixture;
@@ -39,5 +41,4 @@ on_both![
     uploads::wrong_parts_are_refused,
     uploads::uploads_can_be_given_up,
     awkward::awkward_keys_are_keys,
-    awkward::half_an_object_never_appears,
 ];
