@@ -19,7 +19,7 @@ import (
 )
 
 // startDeadline is far above the 10 s that a start takes, for machines that are busy with something else.
-const startDeadline = 5 * time.Minute
+const startDeadline = 3 * time.Minute
 
 // answerDeadline is how long a running cluster may take to answer before it counts as dead.
 const answerDeadline = 20 * time.Second
