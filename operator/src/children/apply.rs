@@ -146,7 +146,8 @@ fn is_applied<K: Child>(desired: &K, live: &K, hash: &str) -> bool {
 /// Deletes the children of ours whose names are not in `keep`.
 ///
 /// # Errors
-/// [`Error::Delete`]; a child that is gone already is no error.
+/// [`Error::Delete`], also for a child that was replaced meanwhile: the next look sees what it is now. One
+/// that is gone already is no error.
 pub async fn prune<K: Child>(
     client: &Client,
     cache: &ApplyCache,
@@ -166,8 +167,7 @@ pub async fn prune<K: Child>(
             Ok(_) => {
                 tracing::info!(kind = %K::kind(&()), child = %name, namespace = %owner.namespace, "deleted a child");
             }
-            // Gone, or replaced by an object with another UID: either way ours is no more.
-            Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => {}
+            Err(kube::Error::Api(status)) if status.code == 404 => {}
             Err(source) => {
                 let what = format!("{} {name}", K::kind(&()));
                 return Err(Error::Delete { what, source: source.into() });

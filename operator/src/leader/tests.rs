@@ -56,8 +56,8 @@ impl Server {
 }
 
 fn refuse(code: StatusCode) -> (StatusCode, Value) {
-    let status = json!({"kind": "Status", "status": "Failure", "message": "no", "reason": "No",
-        "code": code.as_u16()});
+    let status = json!({"kind": "Status", "status": "Failure", "message": "no",
+        "reason": code.canonical_reason().unwrap_or_default().replace(' ', ""), "code": code.as_u16()});
     (code, status)
 }
 

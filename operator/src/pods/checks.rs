@@ -225,11 +225,13 @@ mod tests {
         let running_again = container(json!({"restartCount": 1, "state": {"running": {}},
             "lastState": {"terminated": {"exitCode": 1}}}));
         let first_end = container(json!({"state": {"terminated": {"exitCode": 1}}}));
+        let no_secret = container(json!({"state": {"waiting": {"reason": "CreateContainerConfigError",
+            "message": "secret not found"}}}));
         let cases = [
             (waits("InvalidImageName"), "InvalidImageName", false, None, "im/age:1"),
             (waits("ErrImagePull"), "ImagePullFailed", true, None, "im/age:1"),
             (waits("ImagePullBackOff"), "ImagePullFailed", true, None, "im/age:1"),
-            (waits("CreateContainerConfigError"), "CreateContainerConfigError", true, None, "serve"),
+            (no_secret, "CreateContainerConfigError", true, None, "serve"),
             (ended(json!({"exitCode": 65, "message": report})), "ModelLoadFailed", false, Some(65), "m: bad"),
             (
                 ended(json!({"exitCode": 65, "message": import.to_string()})),

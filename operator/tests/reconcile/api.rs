@@ -153,7 +153,7 @@ fn pair(text: &str) -> Option<(String, String)> {
 
 fn refuse(code: StatusCode, message: &str) -> Answer {
     let status = json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "message": message,
-        "reason": code.canonical_reason(), "code": code.as_u16()});
+        "reason": code.canonical_reason().unwrap_or_default().replace(' ', ""), "code": code.as_u16()});
     (code, status)
 }
 
