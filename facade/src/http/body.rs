@@ -1,10 +1,14 @@
-//! Reading a whole, bounded request body.
+//! Reading a whole, bounded request body; and reading past one that is not wanted.
 
 use axum::body::Body;
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
-use http::header::CONTENT_LENGTH;
-use http_body_util::{BodyExt, LengthLimitError, Limited};
+use http::header::{CONTENT_LENGTH, EXPECT};
+use http_body_util::BodyExt;
+
+/// So much of an unwanted body is read and thrown away. A client that is still sending when the connection
+/// closes never sees the answer; one that sends more than this is left to that.
+const DISCARDED: u64 = 64 << 20;
 
 /// Why a body could not be read.
 #[derive(Debug, thiserror::Error)]
@@ -12,21 +16,47 @@ pub enum BodyError {
     #[error("the body is larger than {limit} bytes, the most that is accepted")]
     TooLarge { limit: usize },
     #[error("the body ended before it was complete")]
-    Interrupted { source: Box<dyn std::error::Error + Send + Sync> },
+    Interrupted { source: axum::Error },
 }
 
 /// Reads the body if it is at most `limit` bytes long.
 ///
 /// # Errors
-/// [`BodyError::TooLarge`] at once when the announced length says so, else when the limit is passed.
-pub async fn read(headers: &HeaderMap, body: Body, limit: usize) -> Result<Bytes, BodyError> {
-    if announced(headers).is_some_and(|length| length > limit as u64) {
-        return Err(BodyError::TooLarge { limit });
+/// [`BodyError::TooLarge`] once the rest has been thrown away, as far as [`discard`] does.
+pub async fn read(headers: &HeaderMap, mut body: Body, limit: usize) -> Result<Bytes, BodyError> {
+    if announced(headers).is_none_or(|length| length <= limit as u64)
+        && let Some(whole) = collect(&mut body, limit).await?
+    {
+        return Ok(whole);
     }
-    match Limited::new(body, limit).collect().await {
-        Ok(collected) => Ok(collected.to_bytes()),
-        Err(source) if source.is::<LengthLimitError>() => Err(BodyError::TooLarge { limit }),
-        Err(source) => Err(BodyError::Interrupted { source }),
+    discard(headers, body).await;
+    Err(BodyError::TooLarge { limit })
+}
+
+/// The whole body, or `None` as soon as it passes the limit.
+async fn collect(body: &mut Body, limit: usize) -> Result<Option<Bytes>, BodyError> {
+    let mut whole = BytesMut::new();
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|source| BodyError::Interrupted { source })?;
+        let Ok(data) = frame.into_data() else { continue };
+        if whole.len() + data.len() > limit {
+            return Ok(None);
+        }
+        whole.extend_from_slice(&data);
+    }
+    Ok(Some(whole.freeze()))
+}
+
+/// Reads what is left of a body and throws it away, so that its sender comes to read the answer. A sender
+/// that asked before sending, or that will send very much, is answered at once.
+pub async fn discard(headers: &HeaderMap, mut body: Body) {
+    if headers.contains_key(EXPECT) || announced(headers).is_some_and(|length| length > DISCARDED) {
+        return;
+    }
+    let mut left = DISCARDED;
+    while left > 0 {
+        let Some(Ok(frame)) = body.frame().await else { return };
+        left = left.saturating_sub(frame.data_ref().map_or(0, |data| data.len() as u64));
     }
 }
 

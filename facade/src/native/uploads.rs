@@ -4,7 +4,7 @@
 use axum::Json;
 use axum::body::Body;
 use axum::extract::{Path, State};
-use easel_store::objects::{self, ObjectError, Part};
+use easel_store::objects::{self, ObjectError, ObjectKey, Part};
 use http::{HeaderMap, StatusCode};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -16,7 +16,7 @@ use super::target::Target;
 use crate::app::App;
 use crate::auth::Caller;
 use crate::catalog::DeclaredFile;
-use crate::http::body::announced;
+use crate::http::body::{announced, discard};
 use crate::http::origin::CallerAudience;
 use crate::parts;
 
@@ -154,17 +154,35 @@ pub(super) async fn put_file(
     headers: HeaderMap,
     body: Body,
 ) -> Result<(StatusCode, Json<UploadState>), NativeError> {
-    let target = Target::find(&app, &caller, &name)?;
-    let declared = target.file(&file)?;
-    if let Some(length) = announced(&headers) {
-        check_size(&app, declared, length)?;
-    }
-    let key = target.key(declared)?;
+    let (target, declared, key) = match place(&app, &caller, &headers, &name, &file) {
+        Ok(place) => place,
+        Err(error) => {
+            discard(&headers, body).await;
+            return Err(error);
+        }
+    };
     let most = declared.size_bytes.unwrap_or(app.config.max_upload_bytes);
     let stored = objects::put_stream(&*app.objects, &key, body.into_data_stream(), CONTENT_TYPE, most).await;
     let meta = stored.map_err(|error| put_error(file, most, error))?;
-    check_size(&app, declared, meta.size)?;
+    check_size(&app, &declared, meta.size)?;
     Ok((StatusCode::CREATED, Json(finish(&app, &target).await?)))
+}
+
+/// Where the file goes, if it may come.
+fn place(
+    app: &App,
+    caller: &Caller,
+    headers: &HeaderMap,
+    name: &str,
+    file: &str,
+) -> Result<(Target, DeclaredFile, ObjectKey), NativeError> {
+    let target = Target::find(app, caller, name)?;
+    let declared = target.file(file)?.clone();
+    if let Some(length) = announced(headers) {
+        check_size(app, &declared, length)?;
+    }
+    let key = target.key(&declared)?;
+    Ok((target, declared, key))
 }
 
 fn check_size(app: &App, declared: &DeclaredFile, actual: u64) -> Result<(), NativeError> {

@@ -150,6 +150,23 @@ async fn an_oversize_body_is_refused_in_the_same_shape() {
 }
 
 #[tokio::test]
+async fn a_client_that_sends_too_much_gets_to_read_the_answer() {
+    let facade = Fixture::listening().await;
+    let http = reqwest::Client::new();
+    let body = format!("{{\"prompt\": \"{}\"}}", "x".repeat(11 << 20));
+    for path in [PATH, "/easel/v1/models/demo-model/files/weights.safetensors"] {
+        let method = if path == PATH { reqwest::Method::POST } else { reqwest::Method::PUT };
+        let request = http.request(method, format!("{}{path}", facade.public)).header("x-api-key", KEY);
+        let answer = request.body(body.clone()).send().await.unwrap();
+        let status = answer.status().as_u16();
+        let text = answer.text().await.unwrap();
+        assert!([(PATH, 413), (path, 409)].contains(&(path, status)), "{path}: {status} {text}");
+        assert!(text.contains("10485760") || text.contains("AlreadyReady"), "{text}");
+    }
+    facade.end().await;
+}
+
+#[tokio::test]
 async fn a_full_queue_asks_to_come_again() {
     let facade = Fixture::new().await;
     let busy = body(&json!({"sagemaker_endpoint_name": "busy"}));
