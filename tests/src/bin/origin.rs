@@ -9,6 +9,7 @@
 
 use std::io;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
@@ -53,8 +54,12 @@ async fn stall(State(folder): State<PathBuf>, Path(name): Path<String>) -> Respo
 }
 
 async fn truncate(State(folder): State<PathBuf>, Path(name): Path<String>) -> Response {
-    let reset = io::Error::from(io::ErrorKind::ConnectionReset);
-    reply(folder, &name, stream::once(async { Err(reset) }).boxed()).await
+    let reset = async {
+        // Time for the beginning to be sent: an error at once would end the connection before its first byte.
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        Err(io::Error::from(io::ErrorKind::ConnectionReset))
+    };
+    reply(folder, &name, stream::once(reset).boxed()).await
 }
 
 async fn reply(folder: PathBuf, name: &str, rest: stream::BoxStream<'static, io::Result<Bytes>>) -> Response {

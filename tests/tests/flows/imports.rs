@@ -34,7 +34,7 @@ async fn hostile_files_are_refused_with_the_reason() {
         let overlap = r#"{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},"b":{"dtype":"F32","shape":[2],"data_offsets":[4,12]}}"#;
         let weights = tokio::fs::read(DEMO_WEIGHTS).await?;
         let cases: [(&str, Vec<u8>, &[&str]); 5] = [
-            ("truncated", weights[..weights.len() / 2].to_vec(), &["truncated", "bytes"]),
+            ("truncated", weights[..weights.len() / 2].to_vec(), &["truncated", "byte"]),
             ("lying-length", with_header(1 << 40, "{}", 64), &["header"]),
             ("two-gigabytes", with_header(2 << 30, "{}", 64), &["header", "2147483648"]),
             ("overlapping", with_header(overlap.len() as u64, overlap, 12), &["overlap"]),
@@ -79,7 +79,7 @@ async fn a_web_address_becomes_a_ready_model_or_says_why_not() {
         let cases = [
             ("missing", "404", false, 60),
             ("metadata", "169.254.169.254", false, 60),
-            ("truncating", "bytes", true, 120),
+            ("truncating", "byte", true, 120),
             ("stalling", "no data", true, 180),
         ];
         for (name, word, retriable, seconds) in cases {
