@@ -145,18 +145,17 @@ fn memory_limit(pod: &Pod, container: &str) -> String {
 }
 
 fn container_keeps_crashing(pod: &Pod) -> Option<Found> {
-    ends(pod).find_map(|(container, end)| {
-        let how = match end.exit_code {
-            EXIT_SIGKILL => "was killed (exit status 137); a probe or the node may have done it".to_owned(),
-            code => format!("ended with exit status {code}; see its log"),
-        };
-        let said = end.message.as_deref().map(last_words).filter(|words| !words.is_empty());
-        let said = said.map(|words| format!(": {words}")).unwrap_or_default();
-        let message = format!("container {} {how}{said}", container.name);
-        let restarts = container.restart_count > 0 || waiting(container).is_some();
-        let reason = if restarts { "CrashLoopBackOff" } else { "ContainerFailed" };
-        Some(after(end, fact(reason, message, true)))
-    })
+    let (container, end) = ends(pod).next()?;
+    let how = match end.exit_code {
+        EXIT_SIGKILL => "was killed (exit status 137); a probe or the node may have done it".to_owned(),
+        code => format!("ended with exit status {code}; see its log"),
+    };
+    let said = end.message.as_deref().map(last_words).filter(|words| !words.is_empty());
+    let said = said.map(|words| format!(": {words}")).unwrap_or_default();
+    let message = format!("container {} {how}{said}", container.name);
+    let restarts = container.restart_count > 0 || waiting(container).is_some();
+    let reason = if restarts { "CrashLoopBackOff" } else { "ContainerFailed" };
+    Some(after(end, fact(reason, message, true)))
 }
 
 /// The last line of a termination message, which may be the tail of a log.
