@@ -77,8 +77,10 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     health.set_working(true);
 
     let ended = tokio::select! {
-        lost = elector.hold() => Err(lost.into()),
+        // In this order: the controllers end by themselves as soon as they are told to.
+        biased;
         () = stop.cancelled() => Ok(()),
+        lost = elector.hold() => Err(lost.into()),
         ended = parts.join_next() => part_ended(ended),
         _ = controllers.join_next() => Err(anyhow::anyhow!("a controller ended")),
     };
