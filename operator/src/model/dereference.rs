@@ -25,12 +25,10 @@ pub struct References {
 /// # Errors
 /// [`Error::Read`].
 pub async fn dereference(model: &Model, owner: &Owner, client: &Client) -> Result<References, Error> {
-    let (service_accounts, jobs, pods, endpoints) = tokio::try_join!(
-        list(client, owner),
-        list(client, owner),
-        list(client, owner),
-        endpoints(model, owner, client),
-    )?;
+    let (service_accounts, jobs, endpoints) =
+        tokio::try_join!(list(client, owner), list(client, owner), endpoints(model, owner, client))?;
+    // After the Jobs: a Job that has ended was read, so its pod is read with its last words.
+    let pods = list::<Pod>(client, owner).await?;
     Ok(References { service_accounts, jobs, pods: pods.live, endpoints })
 }
 
