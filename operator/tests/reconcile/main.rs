@@ -1,6 +1,8 @@
 //! Whole reconciles against an API server in memory: crashes and faults at every request, ownership, pod
 //! failures, imports. What only a real cluster can show is in the workspace's `tests/`.
 
+#![allow(clippy::unwrap_used, reason = "in fixtures and helpers of tests a panic is the failed test")]
+
 mod api;
 mod crash;
 mod failures;
