@@ -12,7 +12,7 @@ cluster_test() { cargo_release test --features easel-tests/cluster --test "$1" -
 
 tools/deps.sh build
 if wants lint; then
-  say "cargo fmt, cargo clippy, shell syntax, go vet"
+  say "cargo fmt, cargo clippy, shell syntax"
   cargo fmt --all --check
   cargo clippy --locked --workspace --all-targets --quiet -- -D warnings
   for script in tools/*.sh examples/demo/*.sh tests/cluster/*.sh .ci/run; do bash -n "$script"; done
@@ -24,7 +24,8 @@ if wants unit; then
   say "cargo test: every crate, without those tests that need a cluster"
   cargo_release test
   say "go test: the local cluster's program"
-  (cd tests/cluster && go vet ./... && go test ./...)
+  # The flags of the program's own build: with others, Go would compile Kubernetes once more.
+  (cd tests/cluster && GOFLAGS=-trimpath CGO_ENABLED=0 go test ./internal/... </dev/null)
 fi
 if wants chart || wants e2e; then
   say "a local cluster for the tests"
