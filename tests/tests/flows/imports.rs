@@ -80,7 +80,7 @@ async fn a_web_address_becomes_a_ready_model_or_says_why_not() {
             ("missing", "404", false, 60),
             ("metadata", "169.254.169.254", false, 60),
             ("truncating", "byte", true, 120),
-            ("stalling", "no data", true, 180),
+            ("stalling", "no byte", true, 300),
         ];
         for (name, word, retriable, seconds) in cases {
             let (text, said) = failure(&tenant, name, seconds).await;
