@@ -6,7 +6,10 @@ need_commands cargo go
 
 for part in "${@:-build}"; do
   case $part in
-    build) need_packages gcc libc6-dev make ca-certificates curl ;;
+    build)
+      need_packages gcc libc6-dev make ca-certificates curl
+      own_target
+      ;;
     cluster) "$ROOT/tests/cluster/install.sh" packages cluster helm ;;
     test)
       need_packages postgresql postgresql-client

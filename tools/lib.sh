@@ -47,6 +47,20 @@ cargo_release() {
   (cd "$ROOT" && cargo "$command" --release --locked --workspace "$@" </dev/null)
 }
 
+# own_target: drops the workspace's own crates from the shared target directory when another checkout compiled them
+# last. cargo tells files by their age, not by their folder, and would run the other checkout's programs as ours.
+own_target() {
+  local owner=$CARGO_TARGET_DIR/.easel-checkout
+  [ "$(cat "$owner" 2>/dev/null || true)" = "$ROOT" ] && return
+  if [ -d "$CARGO_TARGET_DIR" ]; then
+    say "the target directory holds another checkout's crates: compiling this one's"
+    local clean=(cargo clean --quiet --locked --workspace --target "$(rustc --print host-tuple)")
+    (cd "$ROOT" && "${clean[@]}" && "${clean[@]}" --release)
+  fi
+  mkdir -p "$CARGO_TARGET_DIR"
+  printf '%s' "$ROOT" >"$owner"
+}
+
 # cluster_up NAME: starts the local cluster, or uses the one that KUBECONFIG names.
 cluster_up() {
   if [ -n "${EASEL_USER_KUBECONFIG:=${KUBECONFIG:-}}" ]; then

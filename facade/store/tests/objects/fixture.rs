@@ -43,6 +43,10 @@ impl Drop for Fixture {
 }
 
 impl Fixture {
+    pub fn is_embedded(&self) -> bool {
+        matches!(self.service, Service::Embedded { .. })
+    }
+
     pub async fn embedded() -> Self {
         let directory = tempfile::tempdir().unwrap();
         let s3 = EmbeddedS3::open(&directory.path().join("objects"), BUCKET).await.unwrap();

@@ -87,6 +87,12 @@ pub async fn lists_are_in_order_and_join(fixture: Fixture) {
 
 pub async fn writers_do_not_mix(fixture: Fixture) {
     let store = &fixture.store;
+    // versitygw deletes an emptied folder under a writer who is just about to use it, and answers 409
+    // ExistingObjectIsDirectory. A lasting neighbour keeps the shared folder; the embedded service does without.
+    let lasting = usize::from(!fixture.is_embedded());
+    if lasting == 1 {
+        store.put(&key("own/lasting"), pattern(0, 1), "text/plain").await.unwrap();
+    }
     let one = key("shared");
     let writers = (0..8_u8).map(|seed| {
         let (store, one) = (store.clone(), one.clone());
@@ -104,7 +110,7 @@ pub async fn writers_do_not_mix(fixture: Fixture) {
     let object = store.get(&one, None).await.unwrap();
     let seed = u8::try_from(object.meta.size - 200_000).unwrap();
     assert_eq!(object.bytes(1 << 20).await.unwrap(), pattern(seed, 200_000 + usize::from(seed)));
-    assert_eq!(store.list("own/", None, 100).await.unwrap().objects.len(), 8);
+    assert_eq!(store.list("own/", None, 100).await.unwrap().objects.len(), 8 + lasting);
 }
 
 pub async fn streams_of_any_length_are_stored_or_leave_nothing(fixture: Fixture) {
