@@ -15,6 +15,7 @@ pub mod ops;
 pub mod output;
 pub mod pipeline;
 pub mod random;
+pub mod raster;
 pub mod samplers;
 pub mod schedule;
 pub mod text;

@@ -10,6 +10,7 @@ mod load;
 mod networks;
 mod pipeline;
 mod random;
+mod raster;
 mod samplers;
 mod schedule;
 mod text;
