@@ -9,6 +9,7 @@
 //! file is taken for hostile until its header is checked.
 
 pub mod config;
+pub mod control;
 pub mod inspect;
 pub mod layout;
 pub mod ops;

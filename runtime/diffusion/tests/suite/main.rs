@@ -10,6 +10,7 @@ mod load;
 mod networks;
 mod parity;
 mod pipeline;
+mod preprocess;
 mod random;
 mod raster;
 mod samplers;
