@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::Instant;
 
-use easel_diffusion::{LoadOptions, Pipeline, Stage, TextToImage, png};
+use easel_diffusion::{LoadOptions, Pipeline, Request, Stage, png};
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -26,7 +26,7 @@ fn run(args: &[String]) -> Result<(), Box<dyn std::error::Error>> {
     let start = Instant::now();
     let pipeline = Pipeline::load(Path::new(path), &LoadOptions::default())?;
     println!("load                {:>10.1} ms", millis(start));
-    let request = TextToImage {
+    let request = Request {
         prompt: "a red circle on a blue background".into(),
         width: side,
         height: side,

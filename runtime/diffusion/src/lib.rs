@@ -29,7 +29,9 @@ pub use inspect::{
 };
 pub use output::{EncodeError, jpeg, png};
 pub use pipeline::{
-    GenerateError, LoadError, LoadOptions, Picture, Pipeline, Progress, RequestError, Stage, TextToImage,
+    Area, Batcher, BatcherStats, Churn, Fill, GenerateError, Hires, HiresSize, ImageToImage, Inpaint,
+    LoadError, LoadOptions, Mode, Observer, Picture, Pipeline, Progress, Request, RequestError, Resize,
+    Stage, Surroundings, Upscaler, Variation,
 };
 pub use samplers::{Sampler, UnknownSampler};
 pub use schedule::{Schedule, UnknownSchedule};

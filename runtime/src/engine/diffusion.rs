@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use easel_diffusion::{LoadOptions, Picture, Pipeline, Progress, Sampler, Stage, TextToImage};
+use easel_diffusion::{LoadOptions, Picture, Pipeline, Progress, Sampler, Stage, Request};
 use easel_protocol::{GenerationRequest, Schedule, Task};
 
 use super::api::{Engine, EngineError, LoadedModel, ModelLabel, OnProgress, StepProgress};
@@ -46,7 +46,7 @@ impl LoadedModel for Model {
         let mut pictures = Vec::new();
         for batch in 0..request.batch_count {
             let offset = u64::from(batch) * u64::from(request.batch_size);
-            let text = TextToImage { seed: request.seed.wrapping_add(offset), ..first.clone() };
+            let text = Request { seed: request.seed.wrapping_add(offset), ..first.clone() };
             let mut stopped = false;
             let result = self.pipeline.generate(&text, &mut |progress| {
                 let flow = on_progress(overall(progress, batch, request));
@@ -68,7 +68,7 @@ impl LoadedModel for Model {
 }
 
 impl Model {
-    fn check(&self, request: &TextToImage) -> Result<(), EngineError> {
+    fn check(&self, request: &Request) -> Result<(), EngineError> {
         self.pipeline.validate(request).map_err(|error| {
             EngineError::failed(error.reason(), crate::error::chain(&error), error.retriable())
         })?;
@@ -105,7 +105,7 @@ fn overall(progress: Progress, batch: u32, request: &GenerationRequest) -> StepP
 }
 
 /// The engine's form of one batch.
-fn translate(request: &GenerationRequest) -> Result<TextToImage, EngineError> {
+fn translate(request: &GenerationRequest) -> Result<Request, EngineError> {
     match request.task {
         Task::TextToImage => {}
     }
@@ -116,7 +116,7 @@ fn translate(request: &GenerationRequest) -> Result<TextToImage, EngineError> {
         Schedule::Automatic => easel_diffusion::Schedule::Automatic,
         Schedule::Karras => easel_diffusion::Schedule::Karras,
     };
-    Ok(TextToImage {
+    Ok(Request {
         prompt: request.prompt.clone(),
         negative_prompt: request.negative_prompt.clone(),
         width: request.width,

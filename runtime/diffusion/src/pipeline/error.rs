@@ -2,6 +2,7 @@
 
 use crate::config::ConfigError;
 use crate::layout::FolderError;
+use crate::raster::RasterError;
 use crate::weights::WeightError;
 
 use super::progress::Stage;
@@ -50,9 +51,18 @@ pub enum GenerateError {
     #[error("the generation was cancelled")]
     Cancelled,
     #[error(
-        "the {stage:?} stage of seed {seed} gave values that are not finite: the model is damaged, or the guidance scale too high"
+        "the {stage:?} stage of seed {seed} gave values that are not finite, though computed in f32: lower the guidance scale or the adapters' weights, or use another VAE or model"
     )]
     NotFinite { stage: Stage, seed: u64 },
+    #[error(
+        "the request needs about {} MiB of memory, {} MiB may be used: ask for smaller pictures or batches, or allow more",
+        needed >> 20, available >> 20
+    )]
+    Memory { needed: u64, available: u64 },
+    #[error("the networks cannot be built as the request wants them")]
+    Variant(#[source] LoadError),
+    #[error(transparent)]
+    Raster(#[from] RasterError),
     #[error("the arithmetic of the {stage:?} stage failed")]
     Tensor { stage: Stage, source: candle_core::Error },
 }
@@ -64,6 +74,9 @@ impl GenerateError {
             Self::Request(e) => e.reason(),
             Self::Cancelled => "Cancelled",
             Self::NotFinite { .. } => "NotFinite",
+            Self::Memory { .. } => "NotEnoughMemory",
+            Self::Variant(e) => e.reason(),
+            Self::Raster(e) => e.reason(),
             Self::Tensor { .. } => "TensorError",
         }
     }
@@ -72,7 +85,9 @@ impl GenerateError {
     pub fn retriable(&self) -> bool {
         match self {
             Self::Request(e) => e.retriable(),
-            Self::Cancelled | Self::NotFinite { .. } | Self::Tensor { .. } => false,
+            Self::Variant(e) => e.retriable(),
+            Self::Raster(e) => e.retriable(),
+            Self::Cancelled | Self::NotFinite { .. } | Self::Memory { .. } | Self::Tensor { .. } => false,
         }
     }
 }

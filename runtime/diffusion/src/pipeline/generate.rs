@@ -1,34 +1,41 @@
 //! From a request to pictures.
 
 use std::ops::ControlFlow;
+use std::sync::Arc;
 
 use candle_core::Tensor;
 
+use crate::inspect::PredictionType;
 use crate::output::infotext;
-use crate::random::LatentNoise;
-use crate::samplers::{Plan, World};
+use crate::samplers::Start;
+use crate::weights::{BuildOptions, Padding};
 
+use super::batching::Batcher;
 use super::error::GenerateError;
-use super::guidance::GuidedModel;
+use super::guidance::{Extra, Guidance, Sight};
+use super::hires::enlarge;
 use super::load::Pipeline;
+use super::networks::Networks;
+use super::pass::{Begin, Count, Pass};
 use super::picture::{Picture, to_rgb};
-use super::progress::{OnProgress, Progress, Stage};
-use super::request::{RequestError, TextToImage};
+use super::progress::{Listener, Observer, Progress, Reporter, Stage};
+use super::prompts::Prompts;
+use super::request::{Hires, HiresPlan, Request};
+use super::source::{Overlay, Source};
+
+/// Guidance by the picture where a request says nothing of it: the paper's own value.
+const IMAGE_GUIDANCE: f32 = 1.5;
+
+/// What a generation may use besides its own model.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Surroundings<'a> {
+    /// Where evaluations meet those of other jobs; `None` computes them alone, with the same result.
+    pub batcher: Option<&'a Batcher>,
+    /// The model of [`Request::refiner_switch_at`].
+    pub refiner: Option<&'a Pipeline>,
+}
 
 impl Pipeline {
-    /// Checks a request against its own limits and this model's.
-    ///
-    /// # Errors
-    /// The first value out of its limits.
-    pub fn validate(&self, request: &TextToImage) -> Result<(), RequestError> {
-        request.validate()?;
-        let layers = self.base.text.clip().config().layers as u32;
-        if request.clip_skip > layers {
-            return Err(RequestError::ClipSkipOfModel { value: request.clip_skip, layers });
-        }
-        Ok(())
-    }
-
     /// Makes the pictures of a request; `on_progress` is called before the first and after every step,
     /// and ends the work by returning `Break`.
     ///
@@ -38,12 +45,25 @@ impl Pipeline {
     /// The request is refused, it was cancelled, or the model gave values that are not finite.
     pub fn generate(
         &self,
-        request: &TextToImage,
+        request: &Request,
         on_progress: &mut dyn FnMut(Progress) -> ControlFlow<()>,
     ) -> Result<Vec<Picture>, GenerateError> {
-        self.validate(request)?;
-        let latents = self.denoise(request, on_progress)?;
-        self.decode(request, &latents, on_progress)
+        self.generate_with(Surroundings::default(), request, &mut Listener(on_progress))
+    }
+
+    /// As [`Pipeline::generate`], in company of other jobs or with a refiner.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn generate_with(
+        &self,
+        around: Surroundings,
+        request: &Request,
+        observer: &mut dyn Observer,
+    ) -> Result<Vec<Picture>, GenerateError> {
+        let mut reporter = Reporter::new(observer);
+        let (latents, job) = self.sampled(around, request, &mut reporter)?;
+        job.decode(&latents, &mut reporter)
     }
 
     /// The latents at the end of sampling, `[batch, channels, height/8, width/8]`.
@@ -52,66 +72,182 @@ impl Pipeline {
     /// As for [`Pipeline::generate`].
     pub fn denoise(
         &self,
-        request: &TextToImage,
+        request: &Request,
         on_progress: &mut dyn FnMut(Progress) -> ControlFlow<()>,
     ) -> Result<Tensor, GenerateError> {
-        self.validate(request)?;
-        let at = |stage| move |source| GenerateError::Tensor { stage, source };
-        report(on_progress, Stage::Encode, 0, 1)?;
-        let clip_skip = request.clip_skip as usize;
-        let cond = self.base.text.encode(&request.prompt, clip_skip).map_err(at(Stage::Encode))?;
-        let uncond = if request.guidance_scale == 1.0 {
-            None
-        } else {
-            Some(self.base.text.encode(&request.negative_prompt, clip_skip).map_err(at(Stage::Encode))?)
-        };
-        report(on_progress, Stage::Encode, 1, 1)?;
+        let mut listener = Listener(on_progress);
+        let mut reporter = Reporter::new(&mut listener);
+        Ok(self.sampled(Surroundings::default(), request, &mut reporter)?.0)
+    }
 
-        let scale = self.base.vae.config().downscale();
-        let channels = self.base.vae.config().latent_channels;
-        let shape = (channels, request.height as usize / scale, request.width as usize / scale);
-        let noise = LatentNoise::new(&request.seeds(), shape);
-        let mut world =
-            GuidedModel::new(&self.base.unet, &self.table, cond, uncond, request.guidance_scale, noise);
-        let mut steps = request.sampler.start(&Plan {
-            table: &self.table,
-            steps: request.steps as usize,
-            schedule: request.schedule,
-            eta: request.effective_eta(),
-        });
-        let total = steps.len() as u32;
-        let first = f64::from(steps.initial_scale());
-        let mut x = world.noise().and_then(|n| n * first).map_err(at(Stage::Denoise))?;
-        report(on_progress, Stage::Denoise, 0, total)?;
-        for index in 0..steps.len() {
-            x = steps.step(index, &x, &mut world).map_err(at(Stage::Denoise))?;
-            report(on_progress, Stage::Denoise, index as u32 + 1, total)?;
+    fn sampled<'a>(
+        &'a self,
+        around: Surroundings<'a>,
+        request: &'a Request,
+        reporter: &mut Reporter,
+    ) -> Result<(Tensor, Job<'a>), GenerateError> {
+        self.validate(request)?;
+        self.check_refiner(request, around.refiner)?;
+        self.check_memory(request)?;
+        let mut job =
+            Job { pipeline: self, around, request, networks: self.networks(request)?, overlay: None };
+        let latents = job.sample(reporter)?;
+        Ok((latents, job))
+    }
+
+    /// The networks as this request wants them.
+    fn networks(&self, request: &Request) -> Result<Arc<Networks>, GenerateError> {
+        if !request.tiling {
+            return Ok(Arc::clone(&self.base));
         }
-        Ok(x)
+        let options = BuildOptions { padding: Padding::Circular, ..Default::default() };
+        Ok(Arc::new(self.build(Arc::new(options)).map_err(GenerateError::Variant)?))
+    }
+}
+
+/// One generation.
+struct Job<'a> {
+    pipeline: &'a Pipeline,
+    around: Surroundings<'a>,
+    request: &'a Request,
+    networks: Arc<Networks>,
+    overlay: Option<Overlay>,
+}
+
+impl<'a> Job<'a> {
+    fn sample(&mut self, reporter: &mut Reporter) -> Result<Tensor, GenerateError> {
+        let request = self.request;
+        reporter.report(Stage::Encode, 0, 1)?;
+        let source = Source::new(&self.networks, request)?;
+        let strength = request.mode.source().map(|s| s.strength);
+        let (extra, begin) = match source {
+            Some(source) => {
+                self.overlay = source.overlay;
+                (source.extra, Some(Begin { latent: source.latent, blend: source.blend }))
+            }
+            None => (Extra::None, None),
+        };
+        let first = self.first_pass(strength, extra)?;
+        let second = request.hires.as_ref().map(|hires| self.second_pass(hires)).transpose()?;
+        reporter.report(Stage::Encode, 1, 1)?;
+
+        let total = first.len() + second.as_ref().map_or(0, Pass::len);
+        let mut count = Count { done: 0, total };
+        let batcher = self.around.batcher;
+        let latents = first.run(begin.as_ref(), batcher, reporter, &mut count)?;
+        let (Some(second), Some(hires)) = (second, &request.hires) else { return Ok(latents) };
+        self.check_finite(&latents)?;
+        let latent = enlarge(&self.networks, request, hires, &latents)?;
+        second.run(Some(&Begin { latent, blend: None }), batcher, reporter, &mut count)
+    }
+
+    fn first_pass(&self, strength: Option<f64>, extra: Extra) -> Result<Pass<'a>, GenerateError> {
+        let request = self.request;
+        // With a second pass the refiner is kept for it, as in A1111.
+        let refiner = if request.hires.is_some() { None } else { self.refiner(None, extra.clone())? };
+        Ok(Pass {
+            request,
+            sampler: request.sampler,
+            schedule: request.schedule,
+            steps: request.steps as usize,
+            start: strength.map(|s| Start::by_share(request.steps as usize, s)),
+            base: self.sight(self.pipeline, &self.networks, None, extra)?,
+            refiner,
+            latent: self.latent(request.width / 8, request.height / 8),
+        })
+    }
+
+    fn second_pass(&self, hires: &'a Hires) -> Result<Pass<'a>, GenerateError> {
+        let request = self.request;
+        let steps = hires.steps.unwrap_or(request.steps) as usize;
+        let (width, height) = HiresPlan::new(hires.size, request.width, request.height).latents();
+        Ok(Pass {
+            request,
+            sampler: hires.sampler.unwrap_or(request.sampler),
+            schedule: hires.schedule.unwrap_or(request.schedule),
+            steps,
+            start: Some(Start::exact(steps, hires.strength)),
+            base: self.sight(self.pipeline, &self.networks, Some(hires), Extra::None)?,
+            refiner: self.refiner(Some(hires), Extra::None)?,
+            latent: self.latent(width, height),
+        })
+    }
+
+    fn latent(&self, width: u32, height: u32) -> (usize, usize, usize) {
+        (self.networks.vae.config().latent_channels, height as usize, width as usize)
+    }
+
+    fn refiner(
+        &self,
+        hires: Option<&Hires>,
+        extra: Extra,
+    ) -> Result<Option<(f64, Sight<'a>)>, GenerateError> {
+        let (Some(share), Some(refiner)) = (self.request.refiner_switch_at, self.around.refiner) else {
+            return Ok(None);
+        };
+        let networks = refiner.networks(self.request)?;
+        Ok(Some((share, self.sight(refiner, &networks, hires, extra)?)))
+    }
+
+    /// A model with its own encoding of the prompts.
+    fn sight(
+        &self,
+        pipeline: &'a Pipeline,
+        networks: &Arc<Networks>,
+        hires: Option<&Hires>,
+        extra: Extra,
+    ) -> Result<Sight<'a>, GenerateError> {
+        let request = self.request;
+        let prompt = hires.and_then(|h| h.prompt.as_deref()).unwrap_or(&request.prompt);
+        let negative = hires.and_then(|h| h.negative_prompt.as_deref()).unwrap_or(&request.negative_prompt);
+        let scale = hires.and_then(|h| h.guidance_scale).unwrap_or(request.guidance_scale);
+        let prompts = Prompts::encode(&networks.text, prompt, negative, request.clip_skip as usize)
+            .map_err(|source| GenerateError::Tensor { stage: Stage::Encode, source })?;
+        Ok(Sight {
+            networks: Arc::clone(networks),
+            table: &pipeline.table,
+            prediction: PredictionType::Epsilon,
+            prompts,
+            extra,
+            guidance: Guidance {
+                scale: f64::from(scale),
+                image_scale: f64::from(request.image_guidance_scale.unwrap_or(IMAGE_GUIDANCE)),
+                rescale: f64::from(request.guidance_rescale),
+            },
+        })
+    }
+
+    fn check_finite(&self, latents: &Tensor) -> Result<(), GenerateError> {
+        for (i, seed) in self.request.seeds().into_iter().enumerate() {
+            let finite = latents.get(i).and_then(|l| all_finite(&l));
+            if !finite.map_err(|source| GenerateError::Tensor { stage: Stage::Denoise, source })? {
+                return Err(GenerateError::NotFinite { stage: Stage::Denoise, seed });
+            }
+        }
+        Ok(())
     }
 
     /// Decodes one picture at a time, which bounds the memory by that of one.
-    fn decode(
-        &self,
-        request: &TextToImage,
-        latents: &Tensor,
-        on_progress: OnProgress,
-    ) -> Result<Vec<Picture>, GenerateError> {
+    fn decode(&self, latents: &Tensor, reporter: &mut Reporter) -> Result<Vec<Picture>, GenerateError> {
         let failed = |source| GenerateError::Tensor { stage: Stage::Decode, source };
-        report(on_progress, Stage::Decode, 0, request.batch_size)?;
+        let request = self.request;
+        reporter.report(Stage::Decode, 0, request.batch_size)?;
+        self.check_finite(latents)?;
         let mut pictures = Vec::new();
         for (i, seed) in request.seeds().into_iter().enumerate() {
             let latent = latents.narrow(0, i, 1).and_then(|l| l.contiguous()).map_err(failed)?;
-            if !all_finite(&latent).map_err(failed)? {
-                return Err(GenerateError::NotFinite { stage: Stage::Denoise, seed });
-            }
-            let decoded = self.base.vae.decode(&latent).map_err(failed)?;
+            let decoded = self.networks.vae.decode(&latent).map_err(failed)?;
             let rgb = to_rgb(&decoded)
                 .map_err(failed)?
                 .ok_or(GenerateError::NotFinite { stage: Stage::Decode, seed })?;
-            let infotext = infotext(request, &self.options, seed);
+            let rgb = match &self.overlay {
+                Some(overlay) => overlay.apply(&rgb)?,
+                None => rgb,
+            };
+            let refiner = self.around.refiner.map(|r| &r.options);
+            let infotext = infotext(request, &self.pipeline.options, refiner, i as u32);
             pictures.push(Picture { rgb, seed, infotext });
-            report(on_progress, Stage::Decode, i as u32 + 1, request.batch_size)?;
+            reporter.report(Stage::Decode, i as u32 + 1, request.batch_size)?;
         }
         Ok(pictures)
     }
@@ -119,11 +255,4 @@ impl Pipeline {
 
 fn all_finite(x: &Tensor) -> candle_core::Result<bool> {
     Ok(x.flatten_all()?.to_vec1::<f32>()?.iter().all(|v| v.is_finite()))
-}
-
-fn report(on_progress: OnProgress, stage: Stage, step: u32, total: u32) -> Result<(), GenerateError> {
-    match on_progress(Progress { stage, step, total }) {
-        ControlFlow::Continue(()) => Ok(()),
-        ControlFlow::Break(()) => Err(GenerateError::Cancelled),
-    }
 }

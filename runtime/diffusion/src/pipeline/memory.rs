@@ -4,7 +4,7 @@ use crate::config::{UnetConfig, VaeConfig};
 use crate::ops::MAX_SCORES;
 
 use super::load::Pipeline;
-use super::request::TextToImage;
+use super::request::{HiresPlan, Request};
 
 /// Bytes of an f32.
 const F32: u64 = 4;
@@ -15,24 +15,32 @@ const LIVE: u64 = 6;
 const FEED_FORWARD: u64 = 16;
 /// Pixels of one tile of candle's convolution; each thread unfolds one at a time.
 const TILE: u64 = 512;
+/// A picture that was brought along: itself, blurred and filled, as a layer, as f32.
+const COPIES: u64 = 12;
 /// Code, vocabulary, and what the allocator keeps.
 const PROCESS: u64 = 96 << 20;
 
 impl Pipeline {
     /// Memory of the whole process at this request's peak, in bytes. An estimate from above: of the
     /// weights exactly, of the activations by the largest level and a factor for what lives at once.
-    pub fn estimate_bytes(&self, request: &TextToImage) -> u64 {
+    pub fn estimate_bytes(&self, request: &Request) -> u64 {
         let scale = self.base.vae.config().downscale() as u64;
         // Requests that would be refused anyway must not overflow the products below.
         let side = |pixels: u32| u64::from(pixels.min(1 << 14)) / scale;
-        let (height, width) = (side(request.height), side(request.width));
+        let (mut height, mut width) = (side(request.height), side(request.width));
+        if let Some(hires) = &request.hires {
+            // Not cut yet, as it is between the passes.
+            let plan = HiresPlan::new(hires.size, request.width, request.height);
+            (height, width) = (height.max(side(plan.enlarged.1)), width.max(side(plan.enlarged.0)));
+        }
         let pictures = u64::from(request.batch_size.min(1 << 10));
         let batch = pictures * if request.guidance_scale == 1.0 { 1 } else { 2 };
+        let brought = request.mode.source().map_or(0, |s| s.picture.len() as u64 * COPIES);
         let threads = std::thread::available_parallelism().map_or(1, |n| n.get() as u64);
         let unet = unet_bytes(self.base.unet.config(), batch, height, width, threads);
         let vae = vae_bytes(self.base.vae.config(), height, width, threads);
         let pixels = pictures * height * width * scale * scale * 3;
-        self.weight_bytes + unet.max(vae) + pixels + PROCESS
+        self.weight_bytes + unet.max(vae) + pixels + brought + PROCESS
     }
 }
 

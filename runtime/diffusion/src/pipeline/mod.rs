@@ -1,18 +1,30 @@
 //! A loaded model and what can be asked of it.
 
+mod batching;
+mod check;
 mod error;
 mod generate;
 mod guidance;
+mod hires;
 mod load;
 mod memory;
 mod networks;
+mod pass;
 mod picture;
+mod preview;
 mod progress;
+mod prompts;
 mod request;
+mod source;
 
+pub use batching::{Batcher, BatcherStats};
 pub use error::{GenerateError, LoadError};
+pub use generate::Surroundings;
 pub use load::{LoadOptions, Pipeline};
 pub use networks::Networks;
 pub use picture::Picture;
-pub use progress::{Progress, Stage};
-pub use request::{RequestError, TextToImage};
+pub use progress::{Observer, Progress, Stage};
+pub use request::{
+    Area, Churn, Fill, Hires, HiresSize, ImageToImage, Inpaint, Mode, Request, RequestError, Resize,
+    Upscaler, Variation,
+};

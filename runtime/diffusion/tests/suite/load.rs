@@ -6,7 +6,7 @@ use std::path::Path;
 
 use candle_core::{DType, Device, Tensor, safetensors};
 use easel_diffusion::{
-    Family, Kind, LoadError, LoadOptions, Pipeline, Precision, PredictionType, TextToImage, inspect,
+    Family, Kind, LoadError, LoadOptions, Pipeline, Precision, PredictionType, Request, inspect,
     inspect_header,
 };
 
@@ -24,8 +24,7 @@ fn a_folder_and_a_single_file_are_the_same_model() {
     assert_eq!(from_folder.vae().config(), model().vae().config());
     assert_eq!(from_folder.text_encoder().clip().config(), model().text_encoder().clip().config());
     assert_eq!(from_folder.noise_table(), model().noise_table());
-    let request =
-        TextToImage { prompt: "a cat".into(), width: 64, height: 64, steps: 2, ..Default::default() };
+    let request = Request { prompt: "a cat".into(), width: 64, height: 64, steps: 2, ..Default::default() };
     let run = |p: &Pipeline| bits(&p.denoise(&request, &mut |_| ControlFlow::Continue(())).unwrap());
     assert_eq!(run(&from_folder), run(model()));
 }
@@ -127,7 +126,7 @@ fn a_decoder_without_its_encoder_still_draws() {
     let model = load(file.path());
     let picture = Tensor::zeros((1, 3, 64, 64), DType::F32, &Device::Cpu).unwrap();
     assert!(model.vae().moments(&picture).unwrap_err().to_string().contains("no encoder"));
-    let request = TextToImage { width: 64, height: 64, steps: 1, ..Default::default() };
+    let request = Request { width: 64, height: 64, steps: 1, ..Default::default() };
     assert_eq!(model.generate(&request, &mut |_| ControlFlow::Continue(())).unwrap().len(), 1);
 }
 

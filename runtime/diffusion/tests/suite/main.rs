@@ -4,9 +4,11 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod batching;
 mod golden;
 mod hostile;
 mod load;
+mod modes;
 mod networks;
 mod parity;
 mod pipeline;

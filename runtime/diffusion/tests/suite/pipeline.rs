@@ -2,26 +2,19 @@
 
 use std::ops::ControlFlow;
 
-use easel_diffusion::{GenerateError, Picture, Progress, Sampler, Stage, TextToImage, png};
+use easel_diffusion::{GenerateError, Picture, Progress, Request, Sampler, Stage, png};
 
 use crate::golden::{bits, model};
 
-fn request() -> TextToImage {
-    TextToImage {
-        prompt: "a red circle".into(),
-        width: 64,
-        height: 64,
-        steps: 3,
-        seed: 5,
-        ..Default::default()
-    }
+fn request() -> Request {
+    Request { prompt: "a red circle".into(), width: 64, height: 64, steps: 3, seed: 5, ..Default::default() }
 }
 
-fn generate(request: &TextToImage) -> Vec<Picture> {
+fn generate(request: &Request) -> Vec<Picture> {
     model().generate(request, &mut |_| ControlFlow::Continue(())).unwrap()
 }
 
-fn latents(request: &TextToImage) -> Vec<Vec<u32>> {
+fn latents(request: &Request) -> Vec<Vec<u32>> {
     let x = model().denoise(request, &mut |_| ControlFlow::Continue(())).unwrap();
     (0..x.dim(0).unwrap()).map(|i| bits(&x.get(i).unwrap().contiguous().unwrap())).collect()
 }
@@ -30,10 +23,10 @@ fn latents(request: &TextToImage) -> Vec<Vec<u32>> {
 fn a_picture_is_the_same_alone_and_in_a_batch() {
     for guidance_scale in [1.0, 7.0] {
         for sampler in Sampler::all() {
-            let base = TextToImage { sampler, guidance_scale, ..request() };
-            let together = latents(&TextToImage { batch_size: 3, ..base.clone() });
+            let base = Request { sampler, guidance_scale, ..request() };
+            let together = latents(&Request { batch_size: 3, ..base.clone() });
             for (i, want) in together.iter().enumerate() {
-                let alone = latents(&TextToImage { seed: 5 + i as u64, ..base.clone() });
+                let alone = latents(&Request { seed: 5 + i as u64, ..base.clone() });
                 assert_eq!(&alone[0], want, "{sampler}, guidance {guidance_scale}, picture {i}");
             }
         }
@@ -44,20 +37,20 @@ fn a_picture_is_the_same_alone_and_in_a_batch() {
 fn the_number_of_threads_is_no_part_of_the_picture() {
     let run = |threads: usize| {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-        pool.install(|| latents(&TextToImage { batch_size: 2, ..request() }))
+        pool.install(|| latents(&Request { batch_size: 2, ..request() }))
     };
     assert_eq!(run(1), run(4));
 }
 
 #[test]
 fn sizes_that_do_not_halve_evenly_are_drawn() {
-    let pictures = generate(&TextToImage { width: 72, height: 88, steps: 1, ..request() });
+    let pictures = generate(&Request { width: 72, height: 88, steps: 1, ..request() });
     assert_eq!(pictures[0].rgb.dimensions(), (72, 88));
 }
 
 #[test]
 fn prompts_of_different_length_are_drawn() {
-    let long = TextToImage { negative_prompt: "very ".repeat(100), ..request() };
+    let long = Request { negative_prompt: "very ".repeat(100), ..request() };
     assert_eq!(generate(&long).len(), 1);
     assert_ne!(latents(&long), latents(&request()));
 }
@@ -66,7 +59,7 @@ fn prompts_of_different_length_are_drawn() {
 fn progress_counts_every_step_and_the_callback_can_end_it() {
     let mut seen = Vec::new();
     model()
-        .generate(&TextToImage { batch_size: 2, ..request() }, &mut |p| {
+        .generate(&Request { batch_size: 2, ..request() }, &mut |p| {
             seen.push(p);
             ControlFlow::Continue(())
         })
@@ -92,16 +85,16 @@ fn progress_counts_every_step_and_the_callback_can_end_it() {
 #[test]
 fn requests_are_refused_before_any_work() {
     let never = &mut |_| panic!("no work may begin");
-    let bad = TextToImage { width: 65, ..request() };
+    let bad = Request { width: 65, ..request() };
     assert_eq!(model().generate(&bad, never).unwrap_err().reason(), "InvalidSize");
-    let deep = TextToImage { clip_skip: 4, ..request() };
+    let deep = Request { clip_skip: 4, ..request() };
     let error = model().generate(&deep, never).unwrap_err();
     assert_eq!(error.to_string(), "clip_skip is 4; this model's text encoder has 3 layers");
 }
 
 #[test]
 fn a_picture_carries_what_makes_it_again() {
-    let pictures = generate(&TextToImage { batch_size: 2, ..request() });
+    let pictures = generate(&Request { batch_size: 2, ..request() });
     for (i, picture) in pictures.iter().enumerate() {
         let text = png::read_parameters(&png::encode(picture).unwrap()).unwrap();
         assert_eq!(text, picture.infotext);
@@ -112,8 +105,8 @@ fn a_picture_carries_what_makes_it_again() {
 #[test]
 fn the_estimate_grows_with_the_work_and_holds_the_weights() {
     let small = model().estimate_bytes(&request());
-    let large = model().estimate_bytes(&TextToImage { width: 1024, height: 1024, ..request() });
+    let large = model().estimate_bytes(&Request { width: 1024, height: 1024, ..request() });
     assert!(small > model().weight_bytes() && large > small);
-    let absurd = TextToImage { width: u32::MAX, height: u32::MAX, batch_size: u32::MAX, ..request() };
+    let absurd = Request { width: u32::MAX, height: u32::MAX, batch_size: u32::MAX, ..request() };
     assert!(model().estimate_bytes(&absurd) > large);
 }
