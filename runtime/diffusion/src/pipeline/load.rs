@@ -16,6 +16,7 @@ use crate::weights::{BuildOptions, FileHeader, Params, Weights, WeightsBuilder, 
 
 use super::error::LoadError;
 use super::networks::{Blueprint, Networks};
+use super::variants::VariantCache;
 
 /// What the loader is told besides the path; both only for the pictures' parameters.
 #[derive(Debug, Clone, Default)]
@@ -35,6 +36,7 @@ pub struct Pipeline {
     pub(super) table: NoiseTable,
     pub(super) options: LoadOptions,
     pub(super) weight_bytes: u64,
+    pub(super) variants: VariantCache,
 }
 
 /// The `config.json` of each component; absent for single files.
@@ -63,7 +65,14 @@ impl Pipeline {
         let blueprint = Blueprint { weights, clip: clip_config, unet: unet_config, vae: vae_config };
         let base = Arc::new(blueprint.build(Arc::default())?);
         blueprint.weights.close_files();
-        Ok(Self { base, blueprint, table, options: options.clone(), weight_bytes })
+        Ok(Self {
+            base,
+            blueprint,
+            table,
+            options: options.clone(),
+            weight_bytes,
+            variants: VariantCache::default(),
+        })
     }
 
     /// The networks of this model built with patches or another padding; what the options leave alone

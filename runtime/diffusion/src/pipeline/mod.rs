@@ -9,6 +9,8 @@ mod networks;
 mod picture;
 mod progress;
 mod request;
+mod separate_vae;
+mod variants;
 
 pub use error::{GenerateError, LoadError};
 pub use load::{LoadOptions, Pipeline};
@@ -16,3 +18,5 @@ pub use networks::Networks;
 pub use picture::Picture;
 pub use progress::{Progress, Stage};
 pub use request::{RequestError, TextToImage};
+pub use separate_vae::{SeparateVae, VaeFileError};
+pub use variants::{AdapterUse, HypernetworkUse, VariantError, VariantKey};
