@@ -32,23 +32,33 @@ pub enum AdapterError {
     Rank { tensor: String, rank: usize, limit: usize },
     #[error("{path} holds {elements} numbers, the limit for an adapter is {limit}: is it a whole model?")]
     TooLarge { path: String, elements: u64, limit: u64 },
-    #[error("`{tensor}` ({shape:?}) makes {found} {side}, this model's `{target}` ({target_shape:?}) has {expected}: {}", remedy(.family))]
-    OtherModel {
-        tensor: String,
-        shape: Vec<usize>,
-        side: &'static str,
-        found: usize,
-        target: String,
-        target_shape: Vec<usize>,
-        expected: usize,
-        family: Family,
-    },
+    #[error(transparent)]
+    OtherModel(#[from] Box<Misfit>),
     #[error("`{tensor}` is for a second text encoder, which this model has not: {}", remedy(.family))]
     NoNetwork { tensor: String, family: Family },
     #[error("none of the {count} modules of {path} is in this model, `{example}` for one: {}", remedy(.family))]
     NothingFits { path: String, count: usize, example: String, family: Family },
     #[error("`{tensor}` cannot be computed")]
     Tensor { tensor: String, source: candle_core::Error },
+}
+
+/// An adapter's tensor that does not go with the model's.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "`{tensor}` ({shape:?}) makes {found} {side}, this model's `{target}` ({target_shape:?}) has {expected}: {}",
+    remedy(.family)
+)]
+pub struct Misfit {
+    pub tensor: String,
+    pub shape: Vec<usize>,
+    /// What is counted.
+    pub side: &'static str,
+    pub found: usize,
+    pub expected: usize,
+    pub target: String,
+    pub target_shape: Vec<usize>,
+    /// Of the adapter, by its shapes.
+    pub family: Family,
 }
 
 /// What to do with an adapter of this family.
@@ -72,9 +82,7 @@ impl AdapterError {
             Self::Incomplete { .. } => "MissingTensor",
             Self::Inconsistent { .. } | Self::Shape { .. } | Self::Number { .. } => "DamagedAdapter",
             Self::Rank { .. } | Self::TooLarge { .. } => "AdapterTooLarge",
-            Self::OtherModel { .. } | Self::NoNetwork { .. } | Self::NothingFits { .. } => {
-                "AdapterOfOtherModel"
-            }
+            Self::OtherModel(_) | Self::NoNetwork { .. } | Self::NothingFits { .. } => "AdapterOfOtherModel",
             Self::Tensor { .. } => "TensorError",
         }
     }
@@ -91,7 +99,7 @@ impl AdapterError {
             | Self::Number { .. }
             | Self::Rank { .. }
             | Self::TooLarge { .. }
-            | Self::OtherModel { .. }
+            | Self::OtherModel(_)
             | Self::NoNetwork { .. }
             | Self::NothingFits { .. }
             | Self::Tensor { .. } => false,

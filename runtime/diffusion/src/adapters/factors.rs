@@ -223,7 +223,7 @@ pub(super) struct Module {
 
 /// A factor that does not go with a tensor of the model.
 #[derive(Debug)]
-pub(super) struct Misfit {
+pub(super) struct Difference {
     pub tensor: String,
     pub shape: Vec<usize>,
     pub side: &'static str,
@@ -233,7 +233,7 @@ pub(super) struct Misfit {
 
 impl Module {
     /// Does the change of the weight have `rows` rows of `columns` (inputs times kernel)? `None`: yes.
-    pub(super) fn misfit(&self, shape: &[usize]) -> Option<Misfit> {
+    pub(super) fn misfit(&self, shape: &[usize]) -> Option<Difference> {
         let rows = shape.first().copied().unwrap_or(1);
         let columns = shape.iter().skip(1).product::<usize>();
         let inputs = shape.get(1).copied().unwrap_or(1);
@@ -241,7 +241,7 @@ impl Module {
         let outputs = |f: &Factor, found| misfit(f, "outputs", found, rows);
         let reads = |f: &Factor, found: usize| {
             // Told by the input where it can be, as 768 and not as 6912.
-            let by_input = found % kernel.max(1) == 0;
+            let by_input = found.is_multiple_of(kernel.max(1));
             let (found, expected) = if by_input { (found / kernel.max(1), inputs) } else { (found, columns) };
             misfit(f, if by_input { "inputs" } else { "inputs with kernel" }, found, expected)
         };
@@ -268,8 +268,8 @@ impl Module {
     }
 }
 
-fn misfit(f: &Factor, side: &'static str, found: usize, expected: usize) -> Option<Misfit> {
-    (found != expected).then(|| Misfit {
+fn misfit(f: &Factor, side: &'static str, found: usize, expected: usize) -> Option<Difference> {
+    (found != expected).then(|| Difference {
         tensor: f.key.clone(),
         shape: f.shape.clone(),
         side,

@@ -8,8 +8,8 @@ use candle_core::Tensor;
 use crate::inspect::Family;
 use crate::weights::{WeightError, WeightPatch};
 
-use super::error::AdapterError;
-use super::factors::{Factors, Misfit, Module};
+use super::error::{AdapterError, Misfit};
+use super::factors::{Difference, Factors, Module};
 use super::load::Adapter;
 use super::names::{Component, ModelNames};
 
@@ -31,7 +31,7 @@ impl Adapter {
     pub fn fit(self: &Arc<Self>, model: &ModelNames) -> Result<FittedAdapter, AdapterError> {
         let mut targets = HashMap::new();
         let mut unknown = self.unknown.clone();
-        let mut misfits: Vec<(String, Vec<usize>, Misfit)> = Vec::new();
+        let mut misfits: Vec<(String, Vec<usize>, Difference)> = Vec::new();
         let mut changed = 0_u64;
         for (index, module) in self.modules.iter().enumerate() {
             let place = model.module(module.component, &module.path);
@@ -71,10 +71,10 @@ impl Adapter {
         })
     }
 
-    fn other_model(&self, target: String, target_shape: Vec<usize>, m: Misfit) -> AdapterError {
-        let Misfit { tensor, shape, side, found, expected } = m;
+    fn other_model(&self, target: String, target_shape: Vec<usize>, d: Difference) -> AdapterError {
+        let Difference { tensor, shape, side, found, expected } = d;
         let family = self.family;
-        AdapterError::OtherModel { tensor, shape, side, found, target, target_shape, expected, family }
+        Box::new(Misfit { tensor, shape, side, found, expected, target, target_shape, family }).into()
     }
 
     fn check_networks(&self, model: &ModelNames, nothing_fits: bool) -> Result<(), AdapterError> {
@@ -93,7 +93,7 @@ impl Adapter {
 }
 
 /// Adapters trained on the plain model may change the four first of an inpainting model's nine channels.
-fn misfit(module: &Module, place: &str, shape: &[usize]) -> Option<Misfit> {
+fn misfit(module: &Module, place: &str, shape: &[usize]) -> Option<Difference> {
     let misfit = module.misfit(shape)?;
     if let ("unet.conv_in", [out, input, h, w]) = (place, shape)
         && *input > 4
@@ -106,11 +106,11 @@ fn misfit(module: &Module, place: &str, shape: &[usize]) -> Option<Misfit> {
     Some(misfit)
 }
 
-fn misfit_of_bias(module: &Module, shape: &[usize]) -> Option<Misfit> {
+fn misfit_of_bias(module: &Module, shape: &[usize]) -> Option<Difference> {
     let bias = module.bias.as_ref()?;
     let (found, expected) = (bias.tensor.elem_count(), shape.iter().product());
     let (tensor, shape) = (bias.key.clone(), bias.shape.clone());
-    (found != expected).then_some(Misfit { tensor, shape, side: "elements", found, expected })
+    (found != expected).then_some(Difference { tensor, shape, side: "elements", found, expected })
 }
 
 impl FittedAdapter {

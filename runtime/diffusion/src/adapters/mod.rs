@@ -18,7 +18,7 @@ mod load;
 mod names;
 mod peft;
 
-pub use error::AdapterError;
+pub use error::{AdapterError, Misfit};
 pub use fit::FittedAdapter;
 pub use hypernetwork::{Hypernetwork, HypernetworkError};
 pub use load::Adapter;
