@@ -16,14 +16,17 @@ use crate::weights::{BuildOptions, FileHeader, Params, Weights, WeightsBuilder, 
 
 use super::error::LoadError;
 use super::networks::{Blueprint, Networks};
+use super::variants::VariantCache;
 
-/// What the loader is told besides the path; both only for the pictures' parameters.
+/// What the loader is told besides the path.
 #[derive(Debug, Clone, Default)]
 pub struct LoadOptions {
-    /// The model's name.
+    /// The model's name, for the pictures' parameters.
     pub name: Option<String>,
-    /// SHA-256 of the weights in hexadecimal digits.
+    /// SHA-256 of the weights in hexadecimal digits, for the pictures' parameters.
     pub sha256: Option<String>,
+    /// What the process may use; a request that would take more is refused. `None` refuses nothing.
+    pub memory_limit_bytes: Option<u64>,
 }
 
 /// A loaded SD 1.x model. It may be shared between threads; each generation has its own state.
@@ -35,6 +38,7 @@ pub struct Pipeline {
     pub(super) table: NoiseTable,
     pub(super) options: LoadOptions,
     pub(super) weight_bytes: u64,
+    pub(super) variants: VariantCache,
 }
 
 /// The `config.json` of each component; absent for single files.
@@ -63,7 +67,14 @@ impl Pipeline {
         let blueprint = Blueprint { weights, clip: clip_config, unet: unet_config, vae: vae_config };
         let base = Arc::new(blueprint.build(Arc::default())?);
         blueprint.weights.close_files();
-        Ok(Self { base, blueprint, table, options: options.clone(), weight_bytes })
+        Ok(Self {
+            base,
+            blueprint,
+            table,
+            options: options.clone(),
+            weight_bytes,
+            variants: VariantCache::default(),
+        })
     }
 
     /// The networks of this model built with patches or another padding; what the options leave alone

@@ -16,6 +16,8 @@ mod progress;
 mod prompts;
 mod request;
 mod source;
+mod separate_vae;
+mod variants;
 
 pub use batching::{Batcher, BatcherStats};
 pub use error::{GenerateError, LoadError};
@@ -28,3 +30,5 @@ pub use request::{
     Area, Churn, Fill, Hires, HiresSize, ImageToImage, Inpaint, Mode, Request, RequestError, Resize,
     Upscaler, Variation,
 };
+pub use separate_vae::{SeparateVae, VaeFileError};
+pub use variants::{AdapterUse, HypernetworkUse, VariantError, VariantKey};

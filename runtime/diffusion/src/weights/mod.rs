@@ -12,7 +12,7 @@ mod params;
 mod sniff;
 mod store;
 
-pub use build::{BuildOptions, Padding, WeightPatch};
+pub use build::{BuildOptions, ContextPatch, Padding, WeightPatch};
 pub use dtype::Dtype;
 pub use error::HeaderError;
 pub use header::{Header, MAX_HEADER_BYTES, TensorEntry, required_prefix};
