@@ -4,13 +4,18 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod fuzz_prompt;
 mod golden;
 mod hostile;
 mod load;
 mod networks;
 mod parity;
 mod pipeline;
+mod prompt_grammar;
+mod prompt_plan;
 mod random;
 mod samplers;
 mod schedule;
 mod text;
+mod text_encoders;
+mod text_families;
