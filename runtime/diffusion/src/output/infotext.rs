@@ -5,6 +5,7 @@ use std::fmt::{Display, Write};
 use crate::pipeline::{Area, Fill, Hires, HiresSize, Inpaint, LoadOptions, Request};
 use crate::random::NoiseSource;
 use crate::schedule::Schedule;
+use crate::text::EmphasisMode;
 
 /// Prompt, negative prompt, one line of `Key: value` pairs. `picture` counts within the batch.
 pub fn infotext(
@@ -105,6 +106,8 @@ fn sampler(pairs: &mut Pairs, request: &Request) {
         pairs.add_if(churn.s_tmax.is_finite(), "Sigma tmax", decimal(churn.s_tmax));
     }
     pairs.add_if(entry.s_noise && churn.s_noise != 1.0, "Sigma noise", decimal(churn.s_noise));
+    let emphasis = request.emphasis;
+    pairs.add_if(emphasis != EmphasisMode::Original, "Emphasis", emphasis.name());
     pairs.add_if(request.guidance_rescale != 0.0, "Guidance rescale", decimal(request.guidance_rescale));
 }
 

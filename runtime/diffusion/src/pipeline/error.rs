@@ -3,10 +3,12 @@
 use crate::config::ConfigError;
 use crate::layout::FolderError;
 use crate::raster::RasterError;
+use crate::text::TextError;
 use crate::weights::WeightError;
 
 use super::progress::Stage;
 use super::request::RequestError;
+use super::variants::VariantError;
 
 /// Why a model is not loaded.
 #[derive(Debug, thiserror::Error)]
@@ -48,6 +50,8 @@ impl LoadError {
 pub enum GenerateError {
     #[error(transparent)]
     Request(#[from] RequestError),
+    #[error(transparent)]
+    Text(#[from] TextError),
     #[error("the generation was cancelled")]
     Cancelled,
     #[error(
@@ -59,8 +63,8 @@ pub enum GenerateError {
         needed >> 20, available >> 20
     )]
     Memory { needed: u64, available: u64 },
-    #[error("the networks cannot be built as the request wants them")]
-    Variant(#[source] LoadError),
+    #[error(transparent)]
+    Variant(#[from] VariantError),
     #[error(transparent)]
     Raster(#[from] RasterError),
     #[error("the arithmetic of the {stage:?} stage failed")]
@@ -72,6 +76,7 @@ impl GenerateError {
     pub fn reason(&self) -> &'static str {
         match self {
             Self::Request(e) => e.reason(),
+            Self::Text(e) => e.reason(),
             Self::Cancelled => "Cancelled",
             Self::NotFinite { .. } => "NotFinite",
             Self::Memory { .. } => "NotEnoughMemory",
@@ -88,6 +93,7 @@ impl GenerateError {
             Self::Variant(e) => e.retriable(),
             Self::Raster(e) => e.retriable(),
             Self::Cancelled | Self::NotFinite { .. } | Self::Memory { .. } | Self::Tensor { .. } => false,
+            Self::Text(e) => e.retriable(),
         }
     }
 }

@@ -8,31 +8,40 @@ use candle_core::Tensor;
 use crate::inspect::PredictionType;
 use crate::output::infotext;
 use crate::samplers::Start;
-use crate::weights::{BuildOptions, Padding};
+use crate::text::EncodeOptions;
 
 use super::batching::Batcher;
 use super::error::GenerateError;
 use super::guidance::{Extra, Guidance, Sight};
 use super::hires::enlarge;
+use super::library::Library;
 use super::load::Pipeline;
 use super::networks::Networks;
 use super::pass::{Begin, Count, Pass};
 use super::picture::{Picture, to_rgb};
 use super::progress::{Listener, Observer, Progress, Reporter, Stage};
-use super::prompts::Prompts;
+use super::prompts::Plans;
 use super::request::{Hires, HiresPlan, Request};
+use super::separate_vae::SeparateVae;
 use super::source::{Overlay, Source};
 
 /// Guidance by the picture where a request says nothing of it: the paper's own value.
 const IMAGE_GUIDANCE: f32 = 1.5;
+
+/// The model that goes on, and from which share of the noise levels.
+type Refiner<'a> = Option<(f64, Sight<'a>)>;
 
 /// What a generation may use besides its own model.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Surroundings<'a> {
     /// Where evaluations meet those of other jobs; `None` computes them alone, with the same result.
     pub batcher: Option<&'a Batcher>,
-    /// The model of [`Request::refiner_switch_at`].
+    /// The model of [`Request::refiner_switch_at`]. Networks that prompts name are not for it.
     pub refiner: Option<&'a Pipeline>,
+    /// What prompts may name; `None`: nothing.
+    pub library: Option<&'a Library>,
+    /// Instead of the model's own autoencoder.
+    pub vae: Option<&'a Arc<SeparateVae>>,
 }
 
 impl Pipeline {
@@ -94,14 +103,11 @@ impl Pipeline {
         let latents = job.sample(reporter)?;
         Ok((latents, job))
     }
+}
 
-    /// The networks as this request wants them.
-    fn networks(&self, request: &Request) -> Result<Arc<Networks>, GenerateError> {
-        if !request.tiling {
-            return Ok(Arc::clone(&self.base));
-        }
-        let options = BuildOptions { padding: Padding::Circular, ..Default::default() };
-        Ok(Arc::new(self.build(Arc::new(options)).map_err(GenerateError::Variant)?))
+impl<'a> Surroundings<'a> {
+    fn library(&self) -> &'a Library {
+        self.library.unwrap_or(Library::empty())
     }
 }
 
@@ -110,7 +116,9 @@ struct Job<'a> {
     pipeline: &'a Pipeline,
     around: Surroundings<'a>,
     request: &'a Request,
+    /// With the adapters of the first pass.
     networks: Arc<Networks>,
+    plans: Plans,
     overlay: Option<Overlay>,
 }
 
@@ -144,14 +152,16 @@ impl<'a> Job<'a> {
     fn first_pass(&self, strength: Option<f64>, extra: Extra) -> Result<Pass<'a>, GenerateError> {
         let request = self.request;
         // With a second pass the refiner is kept for it, as in A1111.
-        let refiner = if request.hires.is_some() { None } else { self.refiner(None, extra.clone())? };
+        let scale = request.guidance_scale;
+        let refiner =
+            if request.hires.is_some() { None } else { self.refiner(&self.plans, scale, extra.clone())? };
         Ok(Pass {
             request,
             sampler: request.sampler,
             schedule: request.schedule,
             steps: request.steps as usize,
             start: strength.map(|s| Start::by_share(request.steps as usize, s)),
-            base: self.sight(self.pipeline, &self.networks, None, extra)?,
+            base: self.sight(self.pipeline, &self.networks, &self.plans, scale, extra)?,
             refiner,
             latent: self.latent(request.width / 8, request.height / 8),
         })
@@ -160,6 +170,11 @@ impl<'a> Job<'a> {
     fn second_pass(&self, hires: &'a Hires) -> Result<Pass<'a>, GenerateError> {
         let request = self.request;
         let steps = hires.steps.unwrap_or(request.steps) as usize;
+        let plans = Plans::new(request, Some(hires));
+        let networks = plans.positive.networks();
+        let key = self.around.library().key(networks, request.tiling, self.around.vae)?;
+        let networks = self.pipeline.variant(&key)?;
+        let scale = hires.guidance_scale.unwrap_or(request.guidance_scale);
         let (width, height) = HiresPlan::new(hires.size, request.width, request.height).latents();
         Ok(Pass {
             request,
@@ -167,8 +182,8 @@ impl<'a> Job<'a> {
             schedule: hires.schedule.unwrap_or(request.schedule),
             steps,
             start: Some(Start::exact(steps, hires.strength)),
-            base: self.sight(self.pipeline, &self.networks, Some(hires), Extra::None)?,
-            refiner: self.refiner(Some(hires), Extra::None)?,
+            base: self.sight(self.pipeline, &networks, &plans, scale, Extra::None)?,
+            refiner: self.refiner(&plans, scale, Extra::None)?,
             latent: self.latent(width, height),
         })
     }
@@ -177,16 +192,12 @@ impl<'a> Job<'a> {
         (self.networks.vae.config().latent_channels, height as usize, width as usize)
     }
 
-    fn refiner(
-        &self,
-        hires: Option<&Hires>,
-        extra: Extra,
-    ) -> Result<Option<(f64, Sight<'a>)>, GenerateError> {
+    fn refiner(&self, plans: &Plans, scale: f32, extra: Extra) -> Result<Refiner<'a>, GenerateError> {
         let (Some(share), Some(refiner)) = (self.request.refiner_switch_at, self.around.refiner) else {
             return Ok(None);
         };
-        let networks = refiner.networks(self.request)?;
-        Ok(Some((share, self.sight(refiner, &networks, hires, extra)?)))
+        let networks = refiner.variant(&Library::empty().key(&[], self.request.tiling, None)?)?;
+        Ok(Some((share, self.sight(refiner, &networks, plans, scale, extra)?)))
     }
 
     /// A model with its own encoding of the prompts.
@@ -194,20 +205,22 @@ impl<'a> Job<'a> {
         &self,
         pipeline: &'a Pipeline,
         networks: &Arc<Networks>,
-        hires: Option<&Hires>,
+        plans: &Plans,
+        scale: f32,
         extra: Extra,
     ) -> Result<Sight<'a>, GenerateError> {
         let request = self.request;
-        let prompt = hires.and_then(|h| h.prompt.as_deref()).unwrap_or(&request.prompt);
-        let negative = hires.and_then(|h| h.negative_prompt.as_deref()).unwrap_or(&request.negative_prompt);
-        let scale = hires.and_then(|h| h.guidance_scale).unwrap_or(request.guidance_scale);
-        let prompts = Prompts::encode(&networks.text, prompt, negative, request.clip_skip as usize)
-            .map_err(|source| GenerateError::Tensor { stage: Stage::Encode, source })?;
+        let options = EncodeOptions {
+            clip_skip: request.clip_skip as usize,
+            emphasis: request.emphasis,
+            embeddings: self.around.library().embeddings(),
+            ..Default::default()
+        };
         Ok(Sight {
             networks: Arc::clone(networks),
             table: &pipeline.table,
             prediction: PredictionType::Epsilon,
-            prompts,
+            prompts: plans.encode(&networks.text, &options)?,
             extra,
             guidance: Guidance {
                 scale: f64::from(scale),

@@ -1,31 +1,64 @@
 //! What the model is told, from one evaluation to the next.
 
-use candle_core::Result;
+use crate::samplers::Sampler;
+use crate::text::{
+    Conditioning, EncodeOptions, Pass, PlanOptions, PromptPlan, Role, ScheduledConditioning, TextEncoders, TextError,
+};
 
-use crate::text::{Conditioning, TextEncoder};
+use super::request::{Hires, Request};
+
+/// Prompts of a pass, taken apart; no network was needed for it.
+#[derive(Debug)]
+pub(super) struct Plans {
+    pub positive: PromptPlan,
+    pub negative: PromptPlan,
+}
+
+impl Plans {
+    /// Of the first pass, or of the second. Steps in prompts count evaluations, as A1111 does for
+    /// samplers of second order.
+    pub fn new(request: &Request, hires: Option<&Hires>) -> Self {
+        let evaluations = |sampler: Sampler, steps: u32| (sampler.entry().evaluations * steps) as usize;
+        let first = evaluations(request.sampler, request.steps);
+        let pass = match hires {
+            None => Pass::First { steps: first },
+            Some(hires) => {
+                let sampler = hires.sampler.unwrap_or(request.sampler);
+                let steps = evaluations(sampler, hires.steps.unwrap_or(request.steps));
+                Pass::Hires { first_steps: first, steps }
+            }
+        };
+        let prompt = hires.and_then(|h| h.prompt.as_deref()).unwrap_or(&request.prompt);
+        let negative = hires.and_then(|h| h.negative_prompt.as_deref()).unwrap_or(&request.negative_prompt);
+        let plan = |text: &str, role| PromptPlan::new(text, &PlanOptions { role, pass, strip_comments: true });
+        Self { positive: plan(prompt, Role::Positive), negative: plan(negative, Role::Negative) }
+    }
+
+    /// # Errors
+    /// A prompt names an embedding of another family, or the arithmetic failed.
+    pub fn encode(&self, encoders: &TextEncoders, options: &EncodeOptions) -> Result<Prompts, TextError> {
+        Ok(Prompts {
+            positive: self.positive.encode(encoders, options)?,
+            negative: self.negative.encode(encoders, options)?,
+        })
+    }
+}
 
 /// Encoded prompts of a pass.
 #[derive(Debug)]
 pub(super) struct Prompts {
-    conds: Vec<(Conditioning, f64)>,
-    uncond: Conditioning,
-}
-
-/// What holds for one evaluation.
-pub(super) struct Said<'a> {
-    /// Parts of the prompt with their weights.
-    pub conds: Vec<(&'a Conditioning, f64)>,
-    pub uncond: &'a Conditioning,
+    positive: ScheduledConditioning,
+    negative: ScheduledConditioning,
 }
 
 impl Prompts {
-    pub fn encode(text: &TextEncoder, prompt: &str, negative: &str, clip_skip: usize) -> Result<Self> {
-        let conds = vec![(text.encode(prompt, clip_skip)?, 1.0)];
-        Ok(Self { conds, uncond: text.encode(negative, clip_skip)? })
+    /// Parts of the prompt with their weights at the `evaluation`-th call of the model; at least one.
+    pub fn positive(&self, evaluation: usize) -> &[(f32, Conditioning)] {
+        self.positive.at(evaluation)
     }
 
-    /// What is said at the `evaluation`-th call of the model.
-    pub fn at(&self, _evaluation: usize) -> Said<'_> {
-        Said { conds: self.conds.iter().map(|(c, w)| (c, *w)).collect(), uncond: &self.uncond }
+    /// A negative prompt has one part.
+    pub fn negative(&self, evaluation: usize) -> Option<&Conditioning> {
+        self.negative.at(evaluation).first().map(|(_, conditioning)| conditioning)
     }
 }

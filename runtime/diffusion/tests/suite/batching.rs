@@ -65,7 +65,7 @@ fn start(
     let (batcher, request) = (Arc::clone(batcher), request.clone());
     thread::spawn(move || {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-        let around = Surroundings { batcher: Some(&batcher), refiner: None };
+        let around = Surroundings { batcher: Some(&batcher), ..Default::default() };
         let done = pool.install(|| model().generate_with(around, &request, &mut Watch(watch)));
         // A test that has failed already no longer listens.
         let _ = send.send(done);

@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod batching;
+mod fuzz_prompt;
 mod golden;
 mod hostile;
 mod load;
@@ -13,8 +14,12 @@ mod networks;
 mod parity;
 mod pipeline;
 mod preprocess;
+mod prompt_grammar;
+mod prompt_plan;
 mod random;
 mod raster;
 mod samplers;
 mod schedule;
 mod text;
+mod text_encoders;
+mod text_families;

@@ -60,7 +60,7 @@ impl Goldens {
 
     /// Runs a request and compares latents and pictures with the golden ones.
     fn compare(&self, name: &str, model: &Pipeline, refiner: Option<&Pipeline>, request: &Request) {
-        let around = Surroundings { refiner, batcher: None };
+        let around = Surroundings { refiner, ..Default::default() };
         let pictures = model.generate_with(around, request, &mut Onwards).unwrap();
         let mut worst = f64::INFINITY;
         for (i, picture) in pictures.iter().enumerate() {

@@ -43,20 +43,22 @@ impl Sight<'_> {
         evaluation: usize,
         evaluate: impl FnOnce(Vec<Row>) -> Result<Vec<Tensor>>,
     ) -> Result<Tensor> {
-        let said = self.prompts.at(evaluation);
-        let weights: Vec<f64> = said.conds.iter().map(|(_, weight)| *weight).collect();
+        let missing = || candle_core::Error::Msg("a prompt without any part".into());
+        let positive = self.prompts.positive(evaluation);
+        let negative = self.prompts.negative(evaluation).ok_or_else(missing)?;
+        let weights: Vec<f64> = positive.iter().map(|(weight, _)| f64::from(*weight)).collect();
         let seen = self.seen(x)?;
         let mut rows = Vec::new();
-        for (cond, _) in &said.conds {
+        for (_, cond) in positive {
             self.push(&mut rows, &seen, timestep, cond)?;
         }
         let plain = self.guidance.is_plain(&weights) && !matches!(self.extra, Extra::Picture(_));
         if !plain {
-            self.push(&mut rows, &seen, timestep, said.uncond)?;
+            self.push(&mut rows, &seen, timestep, negative)?;
         }
         let is_edit = matches!(self.extra, Extra::Picture(_));
         if is_edit {
-            self.push(&mut rows, &self.blind(x)?, timestep, said.uncond)?;
+            self.push(&mut rows, &self.blind(x)?, timestep, negative)?;
         }
         let batch = x.dim(0)?;
         let all = evaluate(rows)?;

@@ -39,6 +39,10 @@ pub enum RequestError {
         "this model's autoencoder has no encoder, which {what} needs: load a complete checkpoint or a VAE"
     )]
     NoEncoder { what: &'static str },
+    #[error("the prompt asks for `<{kind}:{name}>`, which is not loaded; loaded are: {}", if known.is_empty() { "none" } else { known.as_str() })]
+    UnknownNetwork { kind: &'static str, name: String, known: String },
+    #[error("the prompt asks for some of the ranks of `{name}`, which are used all or not at all: leave `dyn` out")]
+    NetworkRank { name: String },
     #[error("refiner_switch_at is set, but there is no refiner: load one, or leave it out")]
     NoRefiner,
     #[error("the refiner cannot go on with this model's latents: {why}")]
@@ -60,6 +64,8 @@ impl RequestError {
             Self::NeedsMask { .. } => "MaskRequired",
             Self::NeedsPicture { .. } => "PictureRequired",
             Self::NotAnEditModel { .. } | Self::NoEncoder { .. } => "NotForThisModel",
+            Self::UnknownNetwork { .. } => "UnknownNetwork",
+            Self::NetworkRank { .. } => "NetworkRank",
             Self::NoRefiner => "RefinerRequired",
             Self::RefinerDiffers { .. } => "RefinerMismatch",
         }
@@ -84,6 +90,8 @@ impl RequestError {
             | Self::NeedsPicture { .. }
             | Self::NotAnEditModel { .. }
             | Self::NoEncoder { .. }
+            | Self::UnknownNetwork { .. }
+            | Self::NetworkRank { .. }
             | Self::NoRefiner
             | Self::RefinerDiffers { .. } => false,
         }

@@ -3,6 +3,7 @@
 use crate::random::NoiseSource;
 use crate::samplers::Sampler;
 use crate::schedule::Schedule;
+use crate::text::EmphasisMode;
 
 use super::hires::Hires;
 use super::mode::Mode;
@@ -25,6 +26,8 @@ pub struct Request {
     pub batch_size: u32,
     /// 1 reads the text encoder's last layer, 2 the one before.
     pub clip_skip: u32,
+    /// What weights in prompts do.
+    pub emphasis: EmphasisMode,
     /// How much of the noise of each step is fresh; `None` is the sampler's own value.
     pub eta: Option<f32>,
     pub mode: Mode,
@@ -62,6 +65,7 @@ impl Default for Request {
             seed: 0,
             batch_size: 1,
             clip_skip: 1,
+            emphasis: EmphasisMode::Original,
             eta: None,
             mode: Mode::TextToImage,
             hires: None,
