@@ -1,6 +1,6 @@
 # The two commands: `make demo` and `make test`. Both install what they need themselves.
 .DEFAULT_GOAL := help
-.PHONY: help demo down test unit lint e2e bench generate images docs
+.PHONY: help demo down test unit lint e2e bench parity generate images docs
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z0-9]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -25,6 +25,9 @@ e2e: ## chart and cluster tests only
 
 bench: ## the figures: job store, POST latency, operator, memory
 	@tools/bench.sh
+
+parity: ## docs/parity.md: the engine's differences to the reference, measured
+	@tools/parity.sh
 
 generate: ## write the CRDs and their reference page from the Rust types
 	@cargo run --quiet --release --workspace --bin easel-generate -- charts/easel/crds docs/reference

@@ -2,7 +2,9 @@
 
 use candle_core::{Result, Tensor};
 
-use crate::weights::{Params, WeightError};
+use crate::weights::{Padding, Params, WeightError};
+
+use super::resize::pad_circular;
 
 /// `weight: [out, in, kernel, kernel]`, `bias: [out]`; input and output are `[batch, channels, h, w]`.
 #[derive(Debug)]
@@ -11,6 +13,7 @@ pub struct Conv2d {
     bias: Tensor,
     stride: usize,
     padding: usize,
+    beyond: Padding,
 }
 
 impl Conv2d {
@@ -36,12 +39,16 @@ impl Conv2d {
     ) -> LoadResult<Self> {
         let weight = p.tensor("weight", &[output, input, kernel, kernel])?;
         let bias = p.tensor("bias", &[output])?;
-        Ok(Self { weight, bias, stride, padding })
+        Ok(Self { weight, bias, stride, padding, beyond: p.options().padding })
     }
 
     /// Applies the convolution.
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        let y = x.contiguous()?.conv2d(&self.weight, self.padding, self.stride, 1, 1)?;
+        let (x, padding) = match self.beyond {
+            Padding::Circular if self.padding > 0 => (pad_circular(x, self.padding)?, 0),
+            Padding::Circular | Padding::Zeros => (x.contiguous()?, self.padding),
+        };
+        let y = x.conv2d(&self.weight, padding, self.stride, 1, 1)?;
         y.broadcast_add(&self.bias.reshape((1, self.bias.elem_count(), 1, 1))?)
     }
 }

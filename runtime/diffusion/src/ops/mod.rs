@@ -19,4 +19,4 @@ pub use attention::{AttentionShape, MAX_SCORES, attention, attention_sliced};
 pub use conv::Conv2d;
 pub use linear::Linear;
 pub use norm::{GroupNorm, LayerNorm};
-pub use resize::{pad_right_bottom, upsample_nearest};
+pub use resize::{pad_circular, pad_right_bottom, upsample_nearest};

@@ -22,7 +22,7 @@ impl Pipeline {
     /// The first value out of its limits.
     pub fn validate(&self, request: &TextToImage) -> Result<(), RequestError> {
         request.validate()?;
-        let layers = self.text.clip().config().layers as u32;
+        let layers = self.base.text.clip().config().layers as u32;
         if request.clip_skip > layers {
             return Err(RequestError::ClipSkipOfModel { value: request.clip_skip, layers });
         }
@@ -59,19 +59,20 @@ impl Pipeline {
         let at = |stage| move |source| GenerateError::Tensor { stage, source };
         report(on_progress, Stage::Encode, 0, 1)?;
         let clip_skip = request.clip_skip as usize;
-        let cond = self.text.encode(&request.prompt, clip_skip).map_err(at(Stage::Encode))?;
+        let cond = self.base.text.encode(&request.prompt, clip_skip).map_err(at(Stage::Encode))?;
         let uncond = if request.guidance_scale == 1.0 {
             None
         } else {
-            Some(self.text.encode(&request.negative_prompt, clip_skip).map_err(at(Stage::Encode))?)
+            Some(self.base.text.encode(&request.negative_prompt, clip_skip).map_err(at(Stage::Encode))?)
         };
         report(on_progress, Stage::Encode, 1, 1)?;
 
-        let scale = self.vae.config().downscale();
-        let channels = self.vae.config().latent_channels;
+        let scale = self.base.vae.config().downscale();
+        let channels = self.base.vae.config().latent_channels;
         let shape = (channels, request.height as usize / scale, request.width as usize / scale);
         let noise = LatentNoise::new(&request.seeds(), shape);
-        let mut world = GuidedModel::new(&self.unet, cond, uncond, request.guidance_scale, noise);
+        let mut world =
+            GuidedModel::new(&self.base.unet, &self.table, cond, uncond, request.guidance_scale, noise);
         let mut steps = request.sampler.start(&Plan {
             table: &self.table,
             steps: request.steps as usize,
@@ -104,7 +105,7 @@ impl Pipeline {
             if !all_finite(&latent).map_err(failed)? {
                 return Err(GenerateError::NotFinite { stage: Stage::Denoise, seed });
             }
-            let decoded = self.vae.decode(&latent).map_err(failed)?;
+            let decoded = self.base.vae.decode(&latent).map_err(failed)?;
             let rgb = to_rgb(&decoded)
                 .map_err(failed)?
                 .ok_or(GenerateError::NotFinite { stage: Stage::Decode, seed })?;

@@ -4,34 +4,38 @@ use candle_core::{Device, Result, Tensor};
 
 use crate::random::LatentNoise;
 use crate::samplers::World;
-use crate::unet::Unet;
+use crate::schedule::NoiseTable;
+use crate::text::Conditioning;
+use crate::unet::{Unet, UnetInput};
 
 /// The UNet with its two contexts and the pictures' noise.
 pub(super) struct GuidedModel<'a> {
     unet: &'a Unet,
-    cond: Tensor,
+    table: &'a NoiseTable,
+    cond: Conditioning,
     /// Absent when the guidance scale is 1.
-    uncond: Option<Tensor>,
+    uncond: Option<Conditioning>,
     guidance_scale: f64,
     noise: LatentNoise,
 }
 
 impl<'a> GuidedModel<'a> {
-    /// `cond`, `uncond`: `[1, tokens, width]`, not necessarily of one length.
+    /// `cond`, `uncond` are not necessarily of one length.
     pub(super) fn new(
         unet: &'a Unet,
-        cond: Tensor,
-        uncond: Option<Tensor>,
+        table: &'a NoiseTable,
+        cond: Conditioning,
+        uncond: Option<Conditioning>,
         guidance_scale: f32,
         noise: LatentNoise,
     ) -> Self {
-        Self { unet, cond, uncond, guidance_scale: f64::from(guidance_scale), noise }
+        Self { unet, table, cond, uncond, guidance_scale: f64::from(guidance_scale), noise }
     }
 
     fn predict(&self, x: &Tensor, timestep: f32, context: &Tensor) -> Result<Tensor> {
         let batch = x.dim(0)?;
         let timesteps = Tensor::full(timestep, batch, &Device::Cpu)?;
-        self.unet.forward(x, &timesteps, context)
+        self.unet.forward(&UnetInput::new(x, &timesteps, context))
     }
 }
 
@@ -42,15 +46,22 @@ fn repeat(context: &Tensor, batch: usize) -> Result<Tensor> {
 }
 
 impl World for GuidedModel<'_> {
+    /// k-diffusion's `CompVisDenoiser`, not quantised.
+    fn denoised(&mut self, x: &Tensor, sigma: f32) -> Result<Tensor> {
+        let c_in = 1.0 / sigma.mul_add(sigma, 1.0).sqrt();
+        let epsilon = self.epsilon(&(x * f64::from(c_in))?, self.table.timestep_of(sigma))?;
+        x - (epsilon * f64::from(sigma))?
+    }
+
     /// uncond + scale · (cond - uncond). Prompts of one length share a pass; others take two, as
     /// A1111 does, since padding the shorter would change the picture.
     fn epsilon(&mut self, x: &Tensor, timestep: f32) -> Result<Tensor> {
         let batch = x.dim(0)?;
-        let cond_context = repeat(&self.cond, batch)?;
+        let cond_context = repeat(&self.cond.context, batch)?;
         let Some(uncond) = &self.uncond else {
             return self.predict(x, timestep, &cond_context);
         };
-        let uncond_context = repeat(uncond, batch)?;
+        let uncond_context = repeat(&uncond.context, batch)?;
         let (cond, uncond) = if cond_context.dim(1)? == uncond_context.dim(1)? {
             let context = Tensor::cat(&[&cond_context, &uncond_context], 0)?;
             let both = self.predict(&Tensor::cat(&[x, x], 0)?, timestep, &context)?;
@@ -63,5 +74,9 @@ impl World for GuidedModel<'_> {
 
     fn noise(&mut self) -> Result<Tensor> {
         self.noise.draw()
+    }
+
+    fn brownian(&mut self, sigma: f32, next: f32) -> Result<Tensor> {
+        Err(candle_core::Error::Msg(format!("there is no Brownian path from {sigma} to {next}")))
     }
 }

@@ -9,12 +9,13 @@ use crate::config::{ClipConfig, UnetConfig, VaeConfig};
 use crate::inspect::{Family, Kind, family_of, kind_of};
 use crate::layout::{Folder, LdmNames, rename_clip, rename_diffusers_vae};
 use crate::schedule::NoiseTable;
-use crate::text::{ClipText, TextEncoder};
+use crate::text::TextEncoder;
 use crate::unet::Unet;
 use crate::vae::Vae;
-use crate::weights::{FileHeader, Params, Weights, WeightsBuilder, read_header};
+use crate::weights::{BuildOptions, FileHeader, Params, Weights, WeightsBuilder, read_header};
 
 use super::error::LoadError;
+use super::networks::{Blueprint, Networks};
 
 /// What the loader is told besides the path; both only for the pictures' parameters.
 #[derive(Debug, Clone, Default)]
@@ -28,9 +29,9 @@ pub struct LoadOptions {
 /// A loaded SD 1.x model. It may be shared between threads; each generation has its own state.
 #[derive(Debug)]
 pub struct Pipeline {
-    pub(super) text: TextEncoder,
-    pub(super) unet: Unet,
-    pub(super) vae: Vae,
+    /// The networks as the files have them.
+    pub(super) base: Arc<Networks>,
+    pub(super) blueprint: Blueprint,
     pub(super) table: NoiseTable,
     pub(super) options: LoadOptions,
     pub(super) weight_bytes: u64,
@@ -54,19 +55,24 @@ impl Pipeline {
         let (weights, configs, table) = if path.is_dir() { open_folder(path)? } else { open_file(path)? };
         let weight_bytes =
             weights.shapes().map(|(_, shape)| shape.iter().map(|d| *d as u64).product::<u64>() * 4).sum();
-        let root = Params::new(weights);
+        let root = Params::new(Arc::clone(&weights));
         let clip_config = ClipConfig::read(&root.at("text"), configs.text.as_ref())?;
         let unet_config = UnetConfig::read(&root.at("unet"), configs.unet.as_ref())?;
         let vae_config = VaeConfig::read(&root.at("vae"), configs.vae.as_ref())?;
         check_together(path, &clip_config, &unet_config, &vae_config)?;
-        Ok(Self {
-            text: TextEncoder::new(ClipText::load(&root.at("text"), clip_config)?),
-            unet: Unet::load(&root.at("unet"), unet_config)?,
-            vae: Vae::load(&root.at("vae"), vae_config)?,
-            table,
-            options: options.clone(),
-            weight_bytes,
-        })
+        let blueprint = Blueprint { weights, clip: clip_config, unet: unet_config, vae: vae_config };
+        let base = Arc::new(blueprint.build(Arc::default())?);
+        blueprint.weights.close_files();
+        Ok(Self { base, blueprint, table, options: options.clone(), weight_bytes })
+    }
+
+    /// The networks of this model built with patches or another padding; what the options leave alone
+    /// is shared.
+    ///
+    /// # Errors
+    /// A patch does not fit its tensor.
+    pub fn build(&self, options: Arc<BuildOptions>) -> Result<Networks, LoadError> {
+        Ok(self.blueprint.build(options)?)
     }
 
     /// The family of the loaded model.
@@ -81,17 +87,17 @@ impl Pipeline {
 
     /// The text encoder.
     pub fn text_encoder(&self) -> &TextEncoder {
-        &self.text
+        &self.base.text
     }
 
     /// The UNet.
     pub fn unet(&self) -> &Unet {
-        &self.unet
+        &self.base.unet
     }
 
     /// The autoencoder.
     pub fn vae(&self) -> &Vae {
-        &self.vae
+        &self.base.vae
     }
 
     /// The model's noise levels.

@@ -22,15 +22,15 @@ impl Pipeline {
     /// Memory of the whole process at this request's peak, in bytes. An estimate from above: of the
     /// weights exactly, of the activations by the largest level and a factor for what lives at once.
     pub fn estimate_bytes(&self, request: &TextToImage) -> u64 {
-        let scale = self.vae.config().downscale() as u64;
+        let scale = self.base.vae.config().downscale() as u64;
         // Requests that would be refused anyway must not overflow the products below.
         let side = |pixels: u32| u64::from(pixels.min(1 << 14)) / scale;
         let (height, width) = (side(request.height), side(request.width));
         let pictures = u64::from(request.batch_size.min(1 << 10));
         let batch = pictures * if request.guidance_scale == 1.0 { 1 } else { 2 };
         let threads = std::thread::available_parallelism().map_or(1, |n| n.get() as u64);
-        let unet = unet_bytes(self.unet.config(), batch, height, width, threads);
-        let vae = vae_bytes(self.vae.config(), height, width, threads);
+        let unet = unet_bytes(self.base.unet.config(), batch, height, width, threads);
+        let vae = vae_bytes(self.base.vae.config(), height, width, threads);
         let pixels = pictures * height * width * scale * scale * 3;
         self.weight_bytes + unet.max(vae) + pixels + PROCESS
     }

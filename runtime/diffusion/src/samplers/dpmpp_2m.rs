@@ -2,9 +2,9 @@
 
 use candle_core::{Result, Tensor};
 
-use crate::schedule::{NoiseTable, Schedule};
+use crate::schedule::Schedule;
 
-use super::sampler::{Entry, Plan, Steps, World, denoised};
+use super::sampler::{Entry, Plan, Steps, World};
 
 pub(super) static DPMPP_2M: Entry = Entry {
     name: "DPM++ 2M",
@@ -23,14 +23,13 @@ pub(super) static DPMPP_2M: Entry = Entry {
 };
 
 struct Dpmpp2m {
-    table: NoiseTable,
     sigmas: Vec<f32>,
     last: Option<Tensor>,
 }
 
 impl Dpmpp2m {
     fn new(plan: &Plan) -> Self {
-        Self { table: plan.table.clone(), sigmas: plan.sigmas(), last: None }
+        Self { sigmas: plan.sigmas(), last: None }
     }
 }
 
@@ -50,7 +49,7 @@ impl Steps for Dpmpp2m {
 
     fn step(&mut self, index: usize, x: &Tensor, world: &mut dyn World) -> Result<Tensor> {
         let (sigma, next) = (self.sigmas[index], self.sigmas[index + 1]);
-        let clean = denoised(world, &self.table, x, sigma)?;
+        let clean = world.denoised(x, sigma)?;
         let h = lambda(next) - lambda(sigma);
         let target = match self.last.take() {
             // The last step goes to zero noise, where h is infinite: the clean latent itself.

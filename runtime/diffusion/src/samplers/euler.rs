@@ -2,9 +2,9 @@
 
 use candle_core::{Result, Tensor};
 
-use crate::schedule::{NoiseTable, Schedule};
+use crate::schedule::Schedule;
 
-use super::sampler::{Entry, Plan, Steps, World, denoised, slope};
+use super::sampler::{Entry, Plan, Steps, World, slope};
 
 pub(super) static EULER: Entry = Entry {
     name: "Euler",
@@ -17,13 +17,12 @@ pub(super) static EULER: Entry = Entry {
 };
 
 struct Euler {
-    table: NoiseTable,
     sigmas: Vec<f32>,
 }
 
 impl Euler {
     fn new(plan: &Plan) -> Self {
-        Self { table: plan.table.clone(), sigmas: plan.sigmas() }
+        Self { sigmas: plan.sigmas() }
     }
 }
 
@@ -38,7 +37,7 @@ impl Steps for Euler {
 
     fn step(&mut self, index: usize, x: &Tensor, world: &mut dyn World) -> Result<Tensor> {
         let (sigma, next) = (self.sigmas[index], self.sigmas[index + 1]);
-        let clean = denoised(world, &self.table, x, sigma)?;
+        let clean = world.denoised(x, sigma)?;
         x + (slope(x, &clean, sigma)? * f64::from(next - sigma))?
     }
 }

@@ -2,9 +2,9 @@
 
 use candle_core::{Result, Tensor};
 
-use crate::schedule::{NoiseTable, Schedule};
+use crate::schedule::Schedule;
 
-use super::sampler::{Entry, Plan, Steps, World, denoised, slope};
+use super::sampler::{Entry, Plan, Steps, World, slope};
 
 pub(super) static EULER_ANCESTRAL: Entry = Entry {
     name: "Euler a",
@@ -23,14 +23,13 @@ pub(super) static EULER_ANCESTRAL: Entry = Entry {
 };
 
 struct EulerAncestral {
-    table: NoiseTable,
     sigmas: Vec<f32>,
     eta: f32,
 }
 
 impl EulerAncestral {
     fn new(plan: &Plan) -> Self {
-        Self { table: plan.table.clone(), sigmas: plan.sigmas(), eta: plan.eta }
+        Self { sigmas: plan.sigmas(), eta: plan.eta }
     }
 }
 
@@ -55,7 +54,7 @@ impl Steps for EulerAncestral {
 
     fn step(&mut self, index: usize, x: &Tensor, world: &mut dyn World) -> Result<Tensor> {
         let (sigma, next) = (self.sigmas[index], self.sigmas[index + 1]);
-        let clean = denoised(world, &self.table, x, sigma)?;
+        let clean = world.denoised(x, sigma)?;
         let (down, up) = ancestral_step(sigma, next, self.eta);
         let x = (x + (slope(x, &clean, sigma)? * f64::from(down - sigma))?)?;
         if next > 0.0 { x + (world.noise()? * f64::from(up))? } else { Ok(x) }

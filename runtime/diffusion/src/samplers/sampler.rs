@@ -21,12 +21,17 @@ pub trait Steps: Send {
     fn step(&mut self, index: usize, x: &Tensor, world: &mut dyn World) -> Result<Tensor>;
 }
 
-/// What a sampler asks for.
+/// What a sampler asks for: the guided model, whatever it predicts, and noise.
 pub trait World {
+    /// The clean latent that the guided model sees in `x` = clean + sigma · noise.
+    fn denoised(&mut self, x: &Tensor, sigma: f32) -> Result<Tensor>;
     /// The noise that the guided model sees in `x`, which has unit variance at this timestep.
     fn epsilon(&mut self, x: &Tensor, timestep: f32) -> Result<Tensor>;
     /// Fresh noise of unit variance, from each picture's own stream.
     fn noise(&mut self) -> Result<Tensor>;
+    /// Each picture's own Brownian path between two noise levels, scaled to unit variance:
+    /// (W(sigma) - W(next)) / √|sigma - next|. The same levels give the same values again.
+    fn brownian(&mut self, sigma: f32, next: f32) -> Result<Tensor>;
 }
 
 /// What a request says about sampling.
@@ -62,14 +67,6 @@ pub struct Entry {
     /// Fewest steps that give more than noise.
     pub min_steps: u32,
     pub build: fn(&Plan) -> Box<dyn Steps>,
-}
-
-/// The clean latent that the model sees in `x` at this sigma: k-diffusion's `CompVisDenoiser`, not
-/// quantised.
-pub(super) fn denoised(world: &mut dyn World, table: &NoiseTable, x: &Tensor, sigma: f32) -> Result<Tensor> {
-    let c_in = 1.0 / sigma.mul_add(sigma, 1.0).sqrt();
-    let epsilon = world.epsilon(&(x * f64::from(c_in))?, table.timestep_of(sigma))?;
-    x - (epsilon * f64::from(sigma))?
 }
 
 /// The derivative of `x` with respect to sigma.

@@ -6,6 +6,15 @@ use super::chunks::{Chunk, chunk_prompt};
 use super::clip::ClipText;
 use super::tokenizer::Tokenizer;
 
+/// What a UNet reads of a prompt.
+#[derive(Debug, Clone)]
+pub struct Conditioning {
+    /// `[1, 77 · chunks, width]`.
+    pub context: Tensor,
+    /// `[1, width]`: the text as one vector, which only SDXL models read.
+    pub pooled: Option<Tensor>,
+}
+
 /// The text encoder and its tokenizer.
 #[derive(Debug)]
 pub struct TextEncoder {
@@ -24,8 +33,8 @@ impl TextEncoder {
         &self.clip
     }
 
-    /// `[1, 77 · chunks, width]` for a prompt of any length.
-    pub fn encode(&self, prompt: &str, clip_skip: usize) -> Result<Tensor> {
+    /// Encodes a prompt of any length.
+    pub fn encode(&self, prompt: &str, clip_skip: usize) -> Result<Conditioning> {
         let chunks = chunk_prompt(prompt, self.tokenizer, self.clip.config().positions);
         let ids: Vec<Vec<u32>> = chunks.iter().map(|c| c.tokens.clone()).collect();
         let hidden = self.clip.forward(&ids, clip_skip)?;
@@ -33,7 +42,7 @@ impl TextEncoder {
         for (i, chunk) in chunks.iter().enumerate() {
             parts.push(emphasise(&hidden.narrow(0, i, 1)?, chunk)?);
         }
-        Tensor::cat(&parts, 1)
+        Ok(Conditioning { context: Tensor::cat(&parts, 1)?, pooled: None })
     }
 }
 

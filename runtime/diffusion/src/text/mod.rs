@@ -9,5 +9,5 @@ mod tokenizer;
 pub use chunks::{Chunk, chunk_prompt};
 pub use clip::ClipText;
 pub use emphasis::{Fragment, parse_emphasis};
-pub use encoder::TextEncoder;
+pub use encoder::{Conditioning, TextEncoder};
 pub use tokenizer::Tokenizer;

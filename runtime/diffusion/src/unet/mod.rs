@@ -2,8 +2,10 @@
 
 mod blocks;
 mod embedding;
+mod input;
 mod model;
 mod resnet;
 mod transformer;
 
+pub use input::{ControlResiduals, UnetInput};
 pub use model::Unet;

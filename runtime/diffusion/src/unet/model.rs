@@ -8,6 +8,7 @@ use crate::weights::{Params, WeightError};
 
 use super::blocks::{Conditions, DownBlock, MidBlock, UpBlock};
 use super::embedding::TimeEmbedding;
+use super::input::{ControlResiduals, UnetInput};
 
 /// Predicts the noise in a latent.
 #[derive(Debug)]
@@ -62,21 +63,35 @@ impl Unet {
         &self.config
     }
 
-    /// `latent: [batch, in_channels, h, w]` scaled by c_in, `timesteps: [batch]` f32 (each sample may
-    /// have its own, fractional ones too), `context: [batch, tokens, width]`; the result is
-    /// `[batch, out_channels, h, w]`.
-    pub fn forward(&self, latent: &Tensor, timesteps: &Tensor, context: &Tensor) -> Result<Tensor> {
-        let time = silu(&self.time_embedding.forward(timesteps)?)?;
-        let c = Conditions { time: &time, context };
-        let mut x = self.conv_in.forward(latent)?;
+    /// The prediction, `[batch, out_channels, h, w]`.
+    pub fn forward(&self, input: &UnetInput) -> Result<Tensor> {
+        let time = silu(&self.time_embedding.forward(input.timesteps)?)?;
+        let c = Conditions { time: &time, context: input.context };
+        let mut x = self.conv_in.forward(input.x)?;
         let mut skips = vec![x.clone()];
         for block in &self.down {
             x = block.forward(x, c, &mut skips)?;
         }
         x = self.mid.forward(&x, c)?;
+        if let Some(control) = input.control {
+            add_control(control, &mut skips, &mut x)?;
+        }
         for block in &self.up {
             x = block.forward(x, c, &mut skips)?;
         }
         self.conv_out.forward(&silu(&self.norm_out.forward(&x)?)?)
     }
+}
+
+fn add_control(control: &ControlResiduals, skips: &mut [Tensor], mid: &mut Tensor) -> Result<()> {
+    if control.down.len() != skips.len() {
+        let message =
+            format!("a ControlNet of {} residuals, a UNet of {} skips", control.down.len(), skips.len());
+        return Err(candle_core::Error::Msg(message));
+    }
+    for (skip, residual) in skips.iter_mut().zip(&control.down) {
+        *skip = (&*skip + residual)?;
+    }
+    *mid = (&*mid + &control.mid)?;
+    Ok(())
 }

@@ -13,7 +13,7 @@ use memmap2::Mmap;
 /// Read-only bytes of a file.
 ///
 /// The mapping is held only while a model is being loaded: tensors are copied out of it and it is
-/// dropped, so a file that is replaced later cannot change or end a running job.
+/// dropped ([`super::Weights::close_files`]), so a file that is replaced later cannot change or end a running job.
 #[derive(Debug)]
 pub(crate) struct MappedFile(Mmap);
 

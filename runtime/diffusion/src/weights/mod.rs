@@ -3,6 +3,7 @@
 //! A file is refused from its header alone ([`Header`]) before a byte of any tensor is touched;
 //! only then is it mapped into memory and tensors are copied out of it, one at a time.
 
+mod build;
 mod dtype;
 mod error;
 mod header;
@@ -12,6 +13,7 @@ mod pickle;
 mod sniff;
 mod store;
 
+pub use build::{BuildOptions, Padding, WeightPatch};
 pub use dtype::Dtype;
 pub use error::HeaderError;
 pub use header::{Header, MAX_HEADER_BYTES, TensorEntry, required_prefix};

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use candle_core::Tensor;
 
+use super::build::BuildOptions;
 use super::error::HeaderError;
 use super::store::Weights;
 
@@ -65,22 +66,37 @@ impl WeightError {
     }
 }
 
-/// A place in the tree of names, such as `unet.mid_block.resnets.0`.
+/// A place in the tree of names, such as `unet.mid_block.resnets.0`, and how networks are built there.
 #[derive(Debug, Clone)]
 pub struct Params {
     weights: Arc<Weights>,
+    options: Arc<BuildOptions>,
     prefix: String,
 }
 
 impl Params {
-    /// The root, where names are absolute.
+    /// The root, where names are absolute, for networks as the files have them.
     pub fn new(weights: Arc<Weights>) -> Self {
-        Self { weights, prefix: String::new() }
+        Self::with(weights, Arc::default())
+    }
+
+    /// The root for networks that are built otherwise than the files say.
+    pub fn with(weights: Arc<Weights>, options: Arc<BuildOptions>) -> Self {
+        Self { weights, options, prefix: String::new() }
     }
 
     /// One level down.
     pub fn at(&self, name: impl std::fmt::Display) -> Self {
-        Self { weights: Arc::clone(&self.weights), prefix: format!("{}{name}.", self.prefix) }
+        Self {
+            weights: Arc::clone(&self.weights),
+            options: Arc::clone(&self.options),
+            prefix: format!("{}{name}.", self.prefix),
+        }
+    }
+
+    /// How networks are built here.
+    pub fn options(&self) -> &BuildOptions {
+        &self.options
     }
 
     /// Is there such a tensor here?
@@ -93,7 +109,8 @@ impl Params {
         self.weights.shape(&format!("{}{name}", self.prefix))
     }
 
-    /// The tensor `name` as f32 of exactly this shape.
+    /// The tensor `name` as f32 of exactly this shape, with the patches of the build options applied.
+    /// Without a patch it shares the memory of every other use.
     ///
     /// # Errors
     /// It is missing, of another shape, not a float, or not finite.
@@ -108,7 +125,7 @@ impl Params {
                 expected: expected.to_vec(),
             });
         }
-        self.weights.tensor(&full)
+        self.options.patched(&full, self.weights.tensor(&full)?)
     }
 
     /// A matrix that a file may also store as a 1x1 convolution (`[out, in, 1, 1]`).

@@ -1,10 +1,10 @@
 //! One or several mapped files seen as one set of named tensors, under the crate's own names.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use candle_core::{Device, Tensor};
 use half::{bf16, f16};
@@ -60,10 +60,14 @@ struct Place {
 }
 
 /// All tensors of a model under one naming (that of diffusers, prefixed `unet.`, `vae.`, `text.`).
+///
+/// A tensor is converted at its first use and then shared by all networks that are built from it.
 #[derive(Debug)]
 pub struct Weights {
-    files: Vec<MappedFile>,
+    /// Empty after [`Weights::close_files`].
+    files: RwLock<Vec<MappedFile>>,
     places: BTreeMap<String, Place>,
+    converted: Mutex<HashMap<String, Tensor>>,
 }
 
 /// Collects files and the names their tensors get.
@@ -120,7 +124,7 @@ impl WeightsBuilder {
 
     /// The finished set, ready to be read from several threads.
     pub fn build(self) -> Arc<Weights> {
-        Arc::new(Weights { files: self.files, places: self.places })
+        Arc::new(Weights { files: RwLock::new(self.files), places: self.places, converted: Mutex::default() })
     }
 }
 
@@ -143,11 +147,31 @@ impl Weights {
     /// A tensor as f32 on the CPU.
     ///
     /// # Errors
-    /// There is none, its element type is not a float, or it holds infinities or NaN.
+    /// There is none, its element type is not a float, it holds infinities or NaN, or the files were
+    /// closed before its first use.
     pub fn tensor(&self, name: &str) -> Result<Tensor, WeightError> {
+        if let Some(tensor) = self.converted().get(name) {
+            return Ok(tensor.clone());
+        }
+        let tensor = self.convert(name)?;
+        self.converted().insert(name.to_owned(), tensor.clone());
+        Ok(tensor)
+    }
+
+    /// Unmaps the files, once the networks are built: a file that is replaced later cannot change or end
+    /// a running job, and only what was used stays in memory.
+    pub fn close_files(&self) {
+        self.files.write().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
+    fn converted(&self) -> std::sync::MutexGuard<'_, HashMap<String, Tensor>> {
+        self.converted.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn convert(&self, name: &str) -> Result<Tensor, WeightError> {
         let place = self.places.get(name).ok_or_else(|| WeightError::Missing { name: name.to_owned() })?;
-        let bytes = self
-            .files
+        let files = self.files.read().unwrap_or_else(PoisonError::into_inner);
+        let bytes = files
             .get(place.file)
             .and_then(|f| f.bytes().get(place.entry.begin as usize..place.entry.end as usize))
             .ok_or_else(|| WeightError::Missing { name: place.original.clone() })?;

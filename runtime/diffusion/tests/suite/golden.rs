@@ -56,9 +56,9 @@ pub fn bits(x: &Tensor) -> Vec<u32> {
     values(x).iter().map(|v| v.to_bits()).collect()
 }
 
-/// The largest difference, which must not exceed `atol`.
+/// The largest difference, which must not exceed `atol`; returned for [`crate::parity::record`].
 #[track_caller]
-pub fn assert_close(name: &str, got: &Tensor, want: &Tensor, atol: f32) {
+pub fn assert_close(name: &str, got: &Tensor, want: &Tensor, atol: f32) -> f64 {
     assert_eq!(got.dims(), want.dims(), "{name}");
     let (got, want) = (values(got), values(want));
     let worst = got
@@ -68,4 +68,5 @@ pub fn assert_close(name: &str, got: &Tensor, want: &Tensor, atol: f32) {
         .fold(0.0_f32, |m, d| if d > m || d.is_nan() { d } else { m });
     println!("{name}: max abs difference {worst:e}, allowed {atol:e}");
     assert!(worst <= atol, "{name}: max abs difference {worst:e}, allowed {atol:e}");
+    f64::from(worst)
 }

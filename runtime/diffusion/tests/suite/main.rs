@@ -8,6 +8,7 @@ mod golden;
 mod hostile;
 mod load;
 mod networks;
+mod parity;
 mod pipeline;
 mod random;
 mod samplers;

@@ -4,6 +4,7 @@ use candle_core::{Device, Result, Tensor};
 use easel_diffusion::random::LatentNoise;
 use easel_diffusion::samplers::{Plan, World};
 use easel_diffusion::schedule::NoiseTable;
+use easel_diffusion::unet::UnetInput;
 use easel_diffusion::{Sampler, Schedule, TextToImage};
 use std::ops::ControlFlow;
 
@@ -53,15 +54,25 @@ struct Guided {
 }
 
 impl World for Guided {
+    fn denoised(&mut self, x: &Tensor, sigma: f32) -> Result<Tensor> {
+        let c_in = 1.0 / sigma.mul_add(sigma, 1.0).sqrt();
+        let epsilon = self.epsilon(&(x * f64::from(c_in))?, model().noise_table().timestep_of(sigma))?;
+        x - (epsilon * f64::from(sigma))?
+    }
+
     fn epsilon(&mut self, x: &Tensor, timestep: f32) -> Result<Tensor> {
         let t = Tensor::full(timestep, x.dim(0)?, &Device::Cpu)?;
-        let cond = model().unet().forward(x, &t, &self.cond)?;
-        let uncond = model().unet().forward(x, &t, &self.uncond)?;
+        let cond = model().unet().forward(&UnetInput::new(x, &t, &self.cond))?;
+        let uncond = model().unet().forward(&UnetInput::new(x, &t, &self.uncond))?;
         &uncond + ((cond - &uncond)? * 5.0)?
     }
 
     fn noise(&mut self) -> Result<Tensor> {
         self.noise.draw()
+    }
+
+    fn brownian(&mut self, _: f32, _: f32) -> Result<Tensor> {
+        unreachable!("none of these runs is of a stochastic differential equation")
     }
 }
 
@@ -72,7 +83,7 @@ fn every_latent_is_the_references() {
     for (run, sampler, schedule, eta) in RUNS {
         let request = request(sampler, *schedule, *eta);
         let encode = |prompt: &str| {
-            let one = model().text_encoder().encode(prompt, 1).unwrap();
+            let one = model().text_encoder().encode(prompt, 1).unwrap().context;
             Tensor::cat(&[&one, &one], 0).unwrap()
         };
         let mut world = Guided {
