@@ -18,5 +18,5 @@ pub use dtype::Dtype;
 pub use error::HeaderError;
 pub use header::{Header, MAX_HEADER_BYTES, TensorEntry, required_prefix};
 pub use params::{Params, WeightError};
-pub use pickle::PickleError;
+pub use pickle::{PickleError, read_pickle};
 pub use store::{FileHeader, Weights, WeightsBuilder, read_header};

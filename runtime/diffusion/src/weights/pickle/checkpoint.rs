@@ -27,7 +27,7 @@ pub(crate) fn is_pickle(prefix: &[u8]) -> bool {
 ///
 /// # Errors
 /// It is damaged, asks for something that is not on the list, or its tensors lie outside of it.
-pub(crate) fn read_pickle(bytes: &[u8]) -> Result<Header, PickleError> {
+pub fn read_pickle(bytes: &[u8]) -> Result<Header, PickleError> {
     if bytes.starts_with(b"PK\x03\x04") { read_archive(bytes) } else { read_legacy(bytes) }
 }
 

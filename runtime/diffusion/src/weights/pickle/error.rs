@@ -1,7 +1,5 @@
 //! Why a pickled checkpoint is not read.
 
-use super::super::dtype::Dtype;
-
 /// Why a pickle or the archive around it is refused. Nothing in it was run.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PickleError {
@@ -33,18 +31,8 @@ pub enum PickleError {
     NotACheckpoint,
     #[error("the tensor `{name}` lies in the storage `{storage}`, which the file does not hold")]
     NoStorage { name: String, storage: String },
-    #[error(
-        "`{name}`: {dtype} of shape {shape:?} and strides {strides:?} from element {first} does not lie in its storage of {available} bytes",
-        dtype = dtype.name()
-    )]
-    OutOfStorage {
-        name: String,
-        dtype: Dtype,
-        shape: Vec<u64>,
-        strides: Vec<i64>,
-        first: u64,
-        available: u64,
-    },
+    #[error("`{name}`: {view} does not lie in its storage of {available} bytes")]
+    OutOfStorage { name: String, view: String, available: u64 },
     #[error("the tensors' names make `{name}` twice")]
     Duplicate { name: String },
     #[error("the checkpoint was written on a big-endian machine: save it again on a little-endian one")]

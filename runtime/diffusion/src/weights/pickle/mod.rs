@@ -22,5 +22,6 @@ mod machine;
 mod opcode;
 mod tensor;
 
-pub(crate) use checkpoint::{is_pickle, read_pickle};
+pub(crate) use checkpoint::is_pickle;
+pub use checkpoint::read_pickle;
 pub use error::PickleError;

@@ -27,10 +27,13 @@ impl View {
     pub(super) fn entry(&self, name: &str, place: &Range<u64>) -> Result<TensorEntry, PickleError> {
         self.checked(place).ok_or_else(|| PickleError::OutOfStorage {
             name: name.to_owned(),
-            dtype: self.dtype,
-            shape: self.shape.clone(),
-            strides: self.strides.clone(),
-            first: self.first,
+            view: format!(
+                "{} of shape {:?} and strides {:?} from element {}",
+                self.dtype.name(),
+                self.shape,
+                self.strides,
+                self.first
+            ),
             available: place.end.saturating_sub(place.start),
         })
     }
