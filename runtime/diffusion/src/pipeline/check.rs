@@ -1,12 +1,10 @@
 //! What a request may ask of this model.
 
+use crate::config::ModelVariant;
+
 use super::error::GenerateError;
 use super::load::Pipeline;
 use super::request::{Mode, Request, RequestError};
-use super::source::Reads;
-
-/// The tensor whose shape tells what a UNet reads.
-const FIRST: &str = "unet.conv_in.weight";
 
 impl Pipeline {
     /// Checks a request against its own limits and this model's.
@@ -30,18 +28,19 @@ impl Pipeline {
 
     /// The first convolution says whether the model needs a mask or a picture.
     fn check_channels(&self, request: &Request) -> Result<(), RequestError> {
-        let weights = &self.blueprint.weights;
-        let tensor = weights.original_name(FIRST).unwrap_or(FIRST).to_owned();
-        let shape = weights.shape(FIRST).unwrap_or_default().to_vec();
-        match (Reads::of(self.base.unet.config()), &request.mode) {
-            (Reads::Mask, Mode::TextToImage | Mode::ImageToImage(_)) => {
-                Err(RequestError::NeedsMask { tensor, shape })
+        match (self.variant, &request.mode) {
+            (ModelVariant::Inpainting, Mode::TextToImage | Mode::ImageToImage(_)) => {
+                Err(RequestError::NeedsMask { model: self.describe_variant() })
             }
-            (Reads::Picture, Mode::TextToImage) => Err(RequestError::NeedsPicture { tensor, shape }),
-            (Reads::Mask | Reads::Latent, _) if request.image_guidance_scale.is_some() => {
-                Err(RequestError::NotAnEditModel { tensor, shape })
+            (ModelVariant::InstructPix2Pix, Mode::TextToImage) => {
+                Err(RequestError::NeedsPicture { model: self.describe_variant() })
             }
-            (Reads::Latent | Reads::Mask | Reads::Picture, _) => Ok(()),
+            (ModelVariant::Inpainting | ModelVariant::TextToImage, _)
+                if request.image_guidance_scale.is_some() =>
+            {
+                Err(RequestError::NotAnEditModel { model: self.describe_variant() })
+            }
+            (ModelVariant::Inpainting | ModelVariant::InstructPix2Pix | ModelVariant::TextToImage, _) => Ok(()),
         }
     }
 
@@ -63,7 +62,7 @@ impl Pipeline {
             );
             return Err(RequestError::RefinerDiffers { why });
         }
-        if Reads::of(refiner.base.unet.config()) != Reads::of(self.base.unet.config()) {
+        if refiner.variant != self.variant {
             let why = "one of the two is an inpainting or instruct-pix2pix model".to_owned();
             return Err(RequestError::RefinerDiffers { why });
         }

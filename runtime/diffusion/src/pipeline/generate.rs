@@ -5,14 +5,15 @@ use std::sync::Arc;
 
 use candle_core::Tensor;
 
-use crate::inspect::PredictionType;
+use crate::inspect::Family;
 use crate::output::infotext;
 use crate::samplers::Start;
 use crate::text::EncodeOptions;
+use crate::unet::guidance_embedding;
 
 use super::batching::Batcher;
 use super::error::GenerateError;
-use super::guidance::{Extra, Guidance, Sight};
+use super::guidance::{Extra, Guidance, Micro, Sight};
 use super::hires::enlarge;
 use super::library::Library;
 use super::load::Pipeline;
@@ -98,8 +99,10 @@ impl Pipeline {
         self.validate(request)?;
         self.check_refiner(request, around.refiner)?;
         self.check_memory(request)?;
-        let mut job =
-            Job { pipeline: self, around, request, networks: self.networks(request)?, overlay: None };
+        let plans = Plans::new(request, None);
+        let key = around.library().key(plans.positive.networks(), request.tiling, around.vae)?;
+        let networks = self.variant(&key)?;
+        let mut job = Job { pipeline: self, around, request, networks, plans, overlay: None };
         let latents = job.sample(reporter)?;
         Ok((latents, job))
     }
@@ -151,19 +154,21 @@ impl<'a> Job<'a> {
 
     fn first_pass(&self, strength: Option<f64>, extra: Extra) -> Result<Pass<'a>, GenerateError> {
         let request = self.request;
+        let latent = self.latent(request.width / 8, request.height / 8);
+        let seen = (extra, latent.1, latent.2);
         // With a second pass the refiner is kept for it, as in A1111.
         let scale = request.guidance_scale;
         let refiner =
-            if request.hires.is_some() { None } else { self.refiner(&self.plans, scale, extra.clone())? };
+            if request.hires.is_some() { None } else { self.refiner(&self.plans, scale, seen.clone())? };
         Ok(Pass {
             request,
             sampler: request.sampler,
             schedule: request.schedule,
             steps: request.steps as usize,
             start: strength.map(|s| Start::by_share(request.steps as usize, s)),
-            base: self.sight(self.pipeline, &self.networks, &self.plans, scale, extra)?,
+            base: self.sight(self.pipeline, &self.networks, &self.plans, scale, seen)?,
             refiner,
-            latent: self.latent(request.width / 8, request.height / 8),
+            latent,
         })
     }
 
@@ -176,15 +181,17 @@ impl<'a> Job<'a> {
         let networks = self.pipeline.variant(&key)?;
         let scale = hires.guidance_scale.unwrap_or(request.guidance_scale);
         let (width, height) = HiresPlan::new(hires.size, request.width, request.height).latents();
+        let latent = self.latent(width, height);
+        let seen = (Extra::None, latent.1, latent.2);
         Ok(Pass {
             request,
             sampler: hires.sampler.unwrap_or(request.sampler),
             schedule: hires.schedule.unwrap_or(request.schedule),
             steps,
             start: Some(Start::exact(steps, hires.strength)),
-            base: self.sight(self.pipeline, &networks, &plans, scale, Extra::None)?,
-            refiner: self.refiner(&plans, scale, Extra::None)?,
-            latent: self.latent(width, height),
+            base: self.sight(self.pipeline, &networks, &plans, scale, seen.clone())?,
+            refiner: self.refiner(&plans, scale, seen)?,
+            latent,
         })
     }
 
@@ -192,12 +199,17 @@ impl<'a> Job<'a> {
         (self.networks.vae.config().latent_channels, height as usize, width as usize)
     }
 
-    fn refiner(&self, plans: &Plans, scale: f32, extra: Extra) -> Result<Refiner<'a>, GenerateError> {
+    fn refiner(
+        &self,
+        plans: &Plans,
+        scale: f32,
+        seen: (Extra, usize, usize),
+    ) -> Result<Refiner<'a>, GenerateError> {
         let (Some(share), Some(refiner)) = (self.request.refiner_switch_at, self.around.refiner) else {
             return Ok(None);
         };
         let networks = refiner.variant(&Library::empty().key(&[], self.request.tiling, None)?)?;
-        Ok(Some((share, self.sight(refiner, &networks, plans, scale, extra)?)))
+        Ok(Some((share, self.sight(refiner, &networks, plans, scale, seen)?)))
     }
 
     /// A model with its own encoding of the prompts.
@@ -207,7 +219,7 @@ impl<'a> Job<'a> {
         networks: &Arc<Networks>,
         plans: &Plans,
         scale: f32,
-        extra: Extra,
+        (extra, height, width): (Extra, usize, usize),
     ) -> Result<Sight<'a>, GenerateError> {
         let request = self.request;
         let options = EncodeOptions {
@@ -216,12 +228,20 @@ impl<'a> Job<'a> {
             embeddings: self.around.library().embeddings(),
             ..Default::default()
         };
+        // Models distilled to know the scale are told it, and are not guided besides.
+        let failed = |source| GenerateError::Tensor { stage: Stage::Encode, source };
+        let told_guidance = networks.unet.config().guidance.map(|width| guidance_embedding(&[scale], width));
+        let told_guidance = told_guidance.transpose().map_err(failed)?;
+        let scale = if told_guidance.is_some() { 1.0 } else { scale };
         Ok(Sight {
             networks: Arc::clone(networks),
             table: &pipeline.table,
-            prediction: PredictionType::Epsilon,
+            prediction: pipeline.prediction_type,
+            is_sdxl: matches!(pipeline.family(), Family::Sdxl | Family::SdxlRefiner),
             prompts: plans.encode(&networks.text, &options)?,
             extra,
+            micro: Micro::of(pipeline.family(), height, width),
+            told_guidance,
             guidance: Guidance {
                 scale: f64::from(scale),
                 image_scale: f64::from(request.image_guidance_scale.unwrap_or(IMAGE_GUIDANCE)),

@@ -10,14 +10,17 @@ mod library;
 mod load;
 mod memory;
 mod networks;
+mod open;
 mod pass;
 mod picture;
 mod preview;
+mod probe;
 mod progress;
 mod prompts;
 mod request;
-mod source;
 mod separate_vae;
+mod source;
+mod training;
 mod variants;
 
 pub use batching::{Batcher, BatcherStats};
@@ -34,3 +37,4 @@ pub use request::{
 };
 pub use separate_vae::{SeparateVae, VaeFileError};
 pub use variants::{AdapterUse, HypernetworkUse, VariantError, VariantKey};
+pub use training::{TimestepSpacing, Training};

@@ -9,7 +9,7 @@ use crate::schedule::Schedule;
 use super::batching::{Batcher, Evaluator};
 use super::error::GenerateError;
 use super::guidance::{Blend, GuidedModel, Sight};
-use super::preview::approximate;
+use super::preview::preview;
 use super::progress::{Reporter, Stage};
 use super::request::Request;
 
@@ -198,7 +198,9 @@ impl Company<'_> {
 
     fn preview(&self, world: &mut GuidedModel) -> std::result::Result<(), GenerateError> {
         let Some(seen) = world.seen.take() else { return Ok(()) };
-        let drawn = world.reporter.preview(|| approximate(&seen, false));
+        let sight = &self.pass.base;
+        let drawn =
+            world.reporter.preview(|| preview(sight.networks.preview.as_ref(), &seen, sight.is_sdxl));
         drawn.map_err(|e| world.reporter.failed(Stage::Denoise, e))
     }
 }

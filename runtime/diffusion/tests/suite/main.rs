@@ -5,7 +5,12 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod batching;
+mod families;
+mod families_model;
+mod families_pickle;
+mod fuzz_pickle;
 mod fuzz_prompt;
+mod fuzz_safetensors;
 mod golden;
 mod hostile;
 mod load;
@@ -23,3 +28,4 @@ mod schedule;
 mod text;
 mod text_encoders;
 mod text_families;
+mod torch;

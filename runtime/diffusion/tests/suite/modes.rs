@@ -264,3 +264,39 @@ fn noise_guidance_padding_and_models_change_as_asked() {
     let refused = model().generate(&alone, &mut |_| ControlFlow::Continue(())).unwrap_err();
     assert_eq!(refused.reason(), "RefinerRequired");
 }
+
+/// Keeps every preview and ends the work before pictures are decoded.
+#[derive(Default)]
+struct Viewer {
+    previews: Vec<(u32, Vec<RgbImage>)>,
+    step: u32,
+}
+
+impl Observer for Viewer {
+    fn progress(&mut self, progress: Progress) -> ControlFlow<()> {
+        self.step = progress.step;
+        if progress.stage == Stage::Decode { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    }
+
+    fn wants_preview(&mut self, progress: Progress) -> bool {
+        progress.step % 2 == 0
+    }
+
+    fn preview(&mut self, pictures: Vec<RgbImage>) {
+        self.previews.push((self.step, pictures));
+    }
+}
+
+#[test]
+fn previews_come_when_they_are_asked_for() {
+    let mut viewer = Viewer::default();
+    let request = Request { batch_size: 2, steps: 5, ..request() };
+    let around = Surroundings::default();
+    let error = model().generate_with(around, &request, &mut viewer).unwrap_err();
+    assert_eq!(error.reason(), "Cancelled");
+    let steps: Vec<u32> = viewer.previews.iter().map(|(step, _)| *step).collect();
+    assert_eq!(steps, [2, 4]);
+    let size = |pictures: &[RgbImage]| pictures.iter().map(RgbImage::dimensions).collect::<Vec<_>>();
+    assert_eq!(size(&viewer.previews[0].1), [(8, 8), (8, 8)]);
+    assert_ne!(viewer.previews[0].1, viewer.previews[1].1);
+}

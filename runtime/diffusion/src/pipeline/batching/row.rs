@@ -14,6 +14,8 @@ pub(in crate::pipeline) struct Row {
     pub context: Tensor,
     /// `[1, n]`.
     pub added: Option<Tensor>,
+    /// `[1, n]`.
+    pub guidance: Option<Tensor>,
     pub control: Option<ControlResiduals>,
 }
 
@@ -24,6 +26,7 @@ impl Row {
         self.x.dims() == other.x.dims()
             && self.context.dims() == other.context.dims()
             && self.added.is_some() == other.added.is_some()
+            && self.guidance.is_some() == other.guidance.is_some()
             && self.control.as_ref().map(|c| c.down.len()) == other.control.as_ref().map(|c| c.down.len())
     }
 }
@@ -34,8 +37,11 @@ pub(super) fn merged(unet: &Unet, rows: &[&Row]) -> Result<Vec<Tensor>> {
     let timesteps: Vec<f32> = rows.iter().map(|r| r.timestep).collect();
     let timesteps = Tensor::new(timesteps, &Device::Cpu)?;
     let (x, context) = (join(|r| &r.x)?, join(|r| &r.context)?);
-    let added: Vec<&Tensor> = rows.iter().filter_map(|r| r.added.as_ref()).collect();
-    let added = if added.is_empty() { None } else { Some(stack(added.into_iter())?) };
+    let join_some = |part: fn(&Row) -> Option<&Tensor>| {
+        let parts: Option<Vec<&Tensor>> = rows.iter().map(|r| part(r)).collect();
+        parts.map(|parts| stack(parts.into_iter())).transpose()
+    };
+    let (added, guidance) = (join_some(|r| r.added.as_ref())?, join_some(|r| r.guidance.as_ref())?);
     let control: Vec<&ControlResiduals> = rows.iter().filter_map(|r| r.control.as_ref()).collect();
     let control = join_control(&control)?;
     let input = UnetInput {
@@ -43,6 +49,7 @@ pub(super) fn merged(unet: &Unet, rows: &[&Row]) -> Result<Vec<Tensor>> {
         timesteps: &timesteps,
         context: &context,
         added: added.as_ref(),
+        guidance: guidance.as_ref(),
         control: control.as_ref(),
     };
     let out = unet.forward(&input)?;

@@ -2,6 +2,7 @@
 
 mod blend;
 mod combine;
+mod micro;
 mod prediction;
 mod rescale;
 mod sight;
@@ -9,5 +10,6 @@ mod world;
 
 pub(super) use blend::Blend;
 pub(super) use combine::Guidance;
+pub(super) use micro::Micro;
 pub(super) use sight::{Extra, Sight};
 pub(super) use world::GuidedModel;

@@ -9,8 +9,10 @@ use crate::pipeline::batching::Row;
 use crate::pipeline::networks::Networks;
 use crate::pipeline::prompts::Prompts;
 use crate::schedule::NoiseTable;
+use crate::text::{Conditioning, Role};
 
 use super::combine::{Guidance, Predictions};
+use super::micro::Micro;
 
 /// Channels behind the latent's.
 #[derive(Debug, Clone)]
@@ -28,8 +30,13 @@ pub(in crate::pipeline) struct Sight<'a> {
     pub networks: Arc<Networks>,
     pub table: &'a NoiseTable,
     pub prediction: PredictionType,
+    /// Do the latents have SDXL's colours?
+    pub is_sdxl: bool,
     pub prompts: Prompts,
     pub extra: Extra,
+    pub micro: Micro,
+    /// `[1, n]`: the guidance scale as a vector, which LCM models read instead of being guided.
+    pub told_guidance: Option<Tensor>,
     pub guidance: Guidance,
 }
 
@@ -50,15 +57,15 @@ impl Sight<'_> {
         let seen = self.seen(x)?;
         let mut rows = Vec::new();
         for (_, cond) in positive {
-            self.push(&mut rows, &seen, timestep, cond)?;
+            self.push(&mut rows, &seen, timestep, (cond, Role::Positive))?;
         }
         let plain = self.guidance.is_plain(&weights) && !matches!(self.extra, Extra::Picture(_));
         if !plain {
-            self.push(&mut rows, &seen, timestep, negative)?;
+            self.push(&mut rows, &seen, timestep, (negative, Role::Negative))?;
         }
         let is_edit = matches!(self.extra, Extra::Picture(_));
         if is_edit {
-            self.push(&mut rows, &self.blind(x)?, timestep, negative)?;
+            self.push(&mut rows, &self.blind(x)?, timestep, (negative, Role::Negative))?;
         }
         let batch = x.dim(0)?;
         let all = evaluate(rows)?;
@@ -96,14 +103,16 @@ impl Sight<'_> {
         rows: &mut Vec<Row>,
         seen: &Tensor,
         timestep: f32,
-        said: &crate::text::Conditioning,
+        (said, role): (&Conditioning, Role),
     ) -> Result<()> {
+        let added = self.micro.added(said, role)?;
         for i in 0..seen.dim(0)? {
             rows.push(Row {
                 x: seen.narrow(0, i, 1)?.contiguous()?,
                 timestep,
                 context: said.context.clone(),
-                added: None,
+                added: added.clone(),
+                guidance: self.told_guidance.clone(),
                 control: None,
             });
         }

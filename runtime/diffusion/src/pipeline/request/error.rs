@@ -29,12 +29,12 @@ pub enum RequestError {
     MaskedLatent,
     #[error("`hires` enlarges what is made from text alone; this request has a picture: ask for its size")]
     HiresOfPicture,
-    #[error("`{tensor}` is {shape:?}: an inpainting model; the request has no mask")]
-    NeedsMask { tensor: String, shape: Vec<usize> },
-    #[error("`{tensor}` is {shape:?}: an instruct-pix2pix model; the request has no picture")]
-    NeedsPicture { tensor: String, shape: Vec<usize> },
-    #[error("image_guidance_scale is for instruct-pix2pix models; `{tensor}` is {shape:?}: leave it out")]
-    NotAnEditModel { tensor: String, shape: Vec<usize> },
+    #[error("{model}; the request has no mask")]
+    NeedsMask { model: String },
+    #[error("{model}; the request has no picture")]
+    NeedsPicture { model: String },
+    #[error("image_guidance_scale is for instruct-pix2pix models, and {model}: leave it out")]
+    NotAnEditModel { model: String },
     #[error(
         "this model's autoencoder has no encoder, which {what} needs: load a complete checkpoint or a VAE"
     )]

@@ -7,4 +7,4 @@ mod start;
 
 pub(super) use encode::encode_picture;
 pub(super) use overlay::Overlay;
-pub(super) use start::{Reads, Source};
+pub(super) use start::Source;

@@ -3,7 +3,7 @@
 use candle_core::{Device, Result, Tensor};
 use image::GrayImage;
 
-use crate::config::UnetConfig;
+use crate::config::ModelVariant;
 use crate::pipeline::error::GenerateError;
 use crate::pipeline::guidance::{Blend, Extra};
 use crate::pipeline::networks::Networks;
@@ -84,8 +84,8 @@ fn extra(
     (height, width): (usize, usize),
 ) -> std::result::Result<Extra, GenerateError> {
     let failed = |source| GenerateError::Tensor { stage: Stage::Encode, source };
-    match (Reads::of(networks.unet.config()), &prepared.mask) {
-        (Reads::Mask, Some(mask)) => {
+    match (networks.unet.config().variant(), &prepared.mask) {
+        (Some(ModelVariant::Inpainting), Some(mask)) => {
             let pixel_mask = pixel_mask(mask).map_err(failed)?;
             let hidden = pixels(&prepared.picture)
                 .and_then(|p| p.broadcast_mul(&pixel_mask.affine(-1.0, 1.0)?))
@@ -95,7 +95,7 @@ fn extra(
             let small = pixel_mask.upsample_nearest2d(height, width).map_err(failed)?;
             Ok(Extra::Masked(Tensor::cat(&[&small, &latent], 1).map_err(failed)?))
         }
-        (Reads::Picture, _) => {
+        (Some(ModelVariant::InstructPix2Pix), _) => {
             let picture = pixels(&prepared.picture).map_err(failed)?;
             let latent = mean(&networks.vae, &picture)?;
             let fits = latent.dims()[2..] == [height, width];
@@ -106,7 +106,7 @@ fn extra(
             };
             Ok(Extra::Picture(latent))
         }
-        (Reads::Latent | Reads::Mask, _) => Ok(Extra::None),
+        (Some(ModelVariant::TextToImage | ModelVariant::Inpainting) | None, _) => Ok(Extra::None),
     }
 }
 
@@ -114,25 +114,4 @@ fn extra(
 fn pixel_mask(mask: &GrayImage) -> Result<Tensor> {
     let values: Vec<f32> = mask.pixels().map(|p| if p.0[0] > 127 { 1.0 } else { 0.0 }).collect();
     Tensor::from_vec(values, (1, 1, mask.height() as usize, mask.width() as usize), &Device::Cpu)
-}
-
-/// What a UNet's first convolution reads.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::pipeline) enum Reads {
-    Latent,
-    /// Also a mask and the latent of what it leaves: inpainting models.
-    Mask,
-    /// Also the latent of a picture to edit: instruct-pix2pix models.
-    Picture,
-}
-
-impl Reads {
-    pub fn of(config: &UnetConfig) -> Self {
-        let latent = config.out_channels;
-        match config.in_channels {
-            n if n == 2 * latent + 1 => Self::Mask,
-            n if n == 2 * latent => Self::Picture,
-            _ => Self::Latent,
-        }
-    }
 }
