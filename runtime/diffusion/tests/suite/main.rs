@@ -7,10 +7,12 @@
 mod golden;
 mod hostile;
 mod load;
+mod mixture;
 mod networks;
 mod parity;
 mod pipeline;
 mod random;
 mod samplers;
+mod samplers_closed_form;
 mod schedule;
 mod text;
