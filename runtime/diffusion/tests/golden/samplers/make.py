@@ -96,7 +96,7 @@ def trajectories():
             SPREAD[key] = ((f32.double() - f64) / scale).abs().max().item()
             SPREAD[f"{key}, levels"] = max((abs(a - b) / max(b, 0.01) for a, b in zip(levels, exact)), default=0.0)
     save_file({"init": INIT, **out}, HERE / "trajectories.safetensors")
-    (HERE / "runs.json").write_text(json.dumps(described, indent=1) + "\n")
+    (HERE / "runs.json").write_text("[\n" + ",\n".join(map(json.dumps, described)) + "\n]\n")
 
 
 def check_against_diffusers():
