@@ -40,7 +40,9 @@ impl Pipeline {
             {
                 Err(RequestError::NotAnEditModel { model: self.describe_variant() })
             }
-            (ModelVariant::Inpainting | ModelVariant::InstructPix2Pix | ModelVariant::TextToImage, _) => Ok(()),
+            (ModelVariant::Inpainting | ModelVariant::InstructPix2Pix | ModelVariant::TextToImage, _) => {
+                Ok(())
+            }
         }
     }
 

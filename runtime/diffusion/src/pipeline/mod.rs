@@ -36,5 +36,5 @@ pub use request::{
     Upscaler, Variation,
 };
 pub use separate_vae::{SeparateVae, VaeFileError};
-pub use variants::{AdapterUse, HypernetworkUse, VariantError, VariantKey};
 pub use training::{TimestepSpacing, Training};
+pub use variants::{AdapterUse, HypernetworkUse, VariantError, VariantKey};

@@ -199,8 +199,7 @@ impl Company<'_> {
     fn preview(&self, world: &mut GuidedModel) -> std::result::Result<(), GenerateError> {
         let Some(seen) = world.seen.take() else { return Ok(()) };
         let sight = &self.pass.base;
-        let drawn =
-            world.reporter.preview(|| preview(sight.networks.preview.as_ref(), &seen, sight.is_sdxl));
+        let drawn = world.reporter.preview(|| preview(sight.networks.preview.as_ref(), &seen, sight.is_sdxl));
         drawn.map_err(|e| world.reporter.failed(Stage::Denoise, e))
     }
 }

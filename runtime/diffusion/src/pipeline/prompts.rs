@@ -2,7 +2,8 @@
 
 use crate::samplers::Sampler;
 use crate::text::{
-    Conditioning, EncodeOptions, Pass, PlanOptions, PromptPlan, Role, ScheduledConditioning, TextEncoders, TextError,
+    Conditioning, EncodeOptions, Pass, PlanOptions, PromptPlan, Role, ScheduledConditioning, TextEncoders,
+    TextError,
 };
 
 use super::request::{Hires, Request};
@@ -30,7 +31,8 @@ impl Plans {
         };
         let prompt = hires.and_then(|h| h.prompt.as_deref()).unwrap_or(&request.prompt);
         let negative = hires.and_then(|h| h.negative_prompt.as_deref()).unwrap_or(&request.negative_prompt);
-        let plan = |text: &str, role| PromptPlan::new(text, &PlanOptions { role, pass, strip_comments: true });
+        let plan =
+            |text: &str, role| PromptPlan::new(text, &PlanOptions { role, pass, strip_comments: true });
         Self { positive: plan(prompt, Role::Positive), negative: plan(negative, Role::Negative) }
     }
 

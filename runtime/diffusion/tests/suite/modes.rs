@@ -8,7 +8,7 @@ use candle_core::{DType, Tensor, safetensors};
 use easel_diffusion::raster::{LatentFilter, ResizeMode};
 use easel_diffusion::{
     Area, Fill, Hires, HiresSize, ImageToImage, Inpaint, Mode, Observer, Pipeline, Progress, Request, Resize,
-    Sampler, Surroundings, Upscaler, Variation,
+    Sampler, Stage, Surroundings, Upscaler, Variation,
 };
 use image::{GrayImage, RgbImage};
 

@@ -41,7 +41,9 @@ pub enum RequestError {
     NoEncoder { what: &'static str },
     #[error("the prompt asks for `<{kind}:{name}>`, which is not loaded; loaded are: {}", if known.is_empty() { "none" } else { known.as_str() })]
     UnknownNetwork { kind: &'static str, name: String, known: String },
-    #[error("the prompt asks for some of the ranks of `{name}`, which are used all or not at all: leave `dyn` out")]
+    #[error(
+        "the prompt asks for some of the ranks of `{name}`, which are used all or not at all: leave `dyn` out"
+    )]
     NetworkRank { name: String },
     #[error("refiner_switch_at is set, but there is no refiner: load one, or leave it out")]
     NoRefiner,
