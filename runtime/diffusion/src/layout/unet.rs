@@ -66,6 +66,9 @@ impl UnetNames {
         for (old, new) in [
             ("time_embed.0.", "time_embedding.linear_1."),
             ("time_embed.2.", "time_embedding.linear_2."),
+            ("time_embed.cond_proj.", "time_embedding.cond_proj."),
+            ("label_emb.0.0.", "add_embedding.linear_1."),
+            ("label_emb.0.2.", "add_embedding.linear_2."),
             ("out.0.", "conv_norm_out."),
             ("out.2.", "conv_out."),
             ("middle_block.1.", "mid_block.attentions.0."),
@@ -195,7 +198,8 @@ mod tests {
             ("time_embed.2.bias", Some("time_embedding.linear_2.bias")),
             ("out.0.bias", Some("conv_norm_out.bias")),
             ("input_blocks.99.0.op.weight", None),
-            ("label_emb.0.0.weight", None),
+            ("label_emb.0.2.weight", Some("add_embedding.linear_2.weight")),
+            ("label_emb.1.weight", None),
         ];
         for (from, want) in cases {
             assert_eq!(unet.rename(from).as_deref(), want, "{from}");

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use crate::config::{ClipConfig, UnetConfig, VaeConfig};
+use crate::inspect::Family;
 use crate::text::{ClipText, TextEncoder};
 use crate::unet::Unet;
-use crate::vae::Vae;
+use crate::vae::{TinyVae, Vae};
 use crate::weights::{BuildOptions, Params, WeightError, Weights};
 
 /// Text encoder, UNet and autoencoder; immutable, shared between threads.
@@ -14,15 +15,21 @@ pub struct Networks {
     pub text: TextEncoder,
     pub unet: Unet,
     pub vae: Vae,
+    /// For previews, if the loader was given one.
+    pub preview: Option<TinyVae>,
 }
 
 /// What networks are built from: kept, so that they can be built again with adapters or another padding.
 #[derive(Debug)]
 pub(super) struct Blueprint {
     pub weights: Arc<Weights>,
-    pub clip: ClipConfig,
+    pub family: Family,
+    /// Each text encoder with its place in the tree of names.
+    pub clips: Vec<(&'static str, ClipConfig)>,
     pub unet: UnetConfig,
     pub vae: VaeConfig,
+    /// Is there a tiny autoencoder?
+    pub taesd: bool,
 }
 
 impl Blueprint {
@@ -33,9 +40,10 @@ impl Blueprint {
     pub(super) fn build(&self, options: Arc<BuildOptions>) -> Result<Networks, WeightError> {
         let root = Params::with(Arc::clone(&self.weights), options);
         Ok(Networks {
-            text: TextEncoder::new(ClipText::load(&root.at("text"), self.clip.clone())?),
+            text: TextEncoder::new(ClipText::load(&root.at(self.clips[0].0), self.clips[0].1.clone())?),
             unet: Unet::load(&root.at("unet"), self.unet.clone())?,
             vae: Vae::load(&root.at("vae"), self.vae.clone())?,
+            preview: if self.taesd { Some(TinyVae::load(&root.at("taesd"))?) } else { None },
         })
     }
 }

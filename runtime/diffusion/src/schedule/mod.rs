@@ -3,7 +3,9 @@
 mod names;
 mod sigmas;
 mod table;
+mod training;
 
 pub use names::{Schedule, UnknownSchedule};
 pub use sigmas::sigmas;
 pub use table::NoiseTable;
+pub use training::TableError;

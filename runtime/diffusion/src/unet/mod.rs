@@ -1,4 +1,4 @@
-//! The UNet of SD 1.x, named and behaving as diffusers' `UNet2DConditionModel`.
+//! The UNet of SD 1.x, SD 2.x and SDXL, named and behaving as diffusers' `UNet2DConditionModel`.
 
 mod blocks;
 mod embedding;
@@ -7,5 +7,6 @@ mod model;
 mod resnet;
 mod transformer;
 
+pub use embedding::{added_embedding, guidance_embedding};
 pub use input::{ControlResiduals, UnetInput};
 pub use model::Unet;

@@ -7,7 +7,7 @@ use crate::ops::{Conv2d, GroupNorm, silu};
 use crate::weights::{Params, WeightError};
 
 use super::blocks::{Conditions, DownBlock, MidBlock, UpBlock};
-use super::embedding::TimeEmbedding;
+use super::embedding::{AddEmbedding, TimeEmbedding};
 use super::input::{ControlResiduals, UnetInput};
 
 /// Predicts the noise in a latent.
@@ -16,6 +16,7 @@ pub struct Unet {
     config: UnetConfig,
     conv_in: Conv2d,
     time_embedding: TimeEmbedding,
+    add_embedding: Option<AddEmbedding>,
     down: Vec<DownBlock>,
     mid: MidBlock,
     up: Vec<UpBlock>,
@@ -49,6 +50,10 @@ impl Unet {
         Ok(Self {
             conv_in: Conv2d::load(&p.at("conv_in"), config.in_channels, first, 3)?,
             time_embedding: TimeEmbedding::load(&p.at("time_embedding"), &config)?,
+            add_embedding: match config.added {
+                Some(input) => Some(AddEmbedding::load(&p.at("add_embedding"), input, config.time_channels)?),
+                None => None,
+            },
             down,
             mid,
             up,
@@ -64,8 +69,11 @@ impl Unet {
     }
 
     /// The prediction, `[batch, out_channels, h, w]`.
+    ///
+    /// # Errors
+    /// A tensor has another shape than this model reads, or SDXL's added conditions are missing.
     pub fn forward(&self, input: &UnetInput) -> Result<Tensor> {
-        let time = silu(&self.time_embedding.forward(input.timesteps)?)?;
+        let time = silu(&self.time(input)?)?;
         let c = Conditions { time: &time, context: input.context };
         let mut x = self.conv_in.forward(input.x)?;
         let mut skips = vec![x.clone()];
@@ -80,6 +88,17 @@ impl Unet {
             x = block.forward(x, c, &mut skips)?;
         }
         self.conv_out.forward(&silu(&self.norm_out.forward(&x)?)?)
+    }
+
+    fn time(&self, input: &UnetInput) -> Result<Tensor> {
+        let time = self.time_embedding.forward(input.timesteps, input.guidance)?;
+        match (&self.add_embedding, input.added) {
+            (Some(layers), Some(added)) => time + layers.forward(added)?,
+            (Some(_), None) => {
+                Err(candle_core::Error::Msg("this UNet reads pooled text and micro-conditions".into()))
+            }
+            (None, _) => Ok(time),
+        }
     }
 }
 

@@ -4,6 +4,11 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod families;
+mod families_model;
+mod families_pickle;
+mod fuzz_pickle;
+mod fuzz_safetensors;
 mod golden;
 mod hostile;
 mod load;
@@ -16,3 +21,4 @@ mod raster;
 mod samplers;
 mod schedule;
 mod text;
+mod torch;
