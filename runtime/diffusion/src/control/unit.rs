@@ -110,6 +110,16 @@ impl ActiveUnit {
         units.iter().enumerate().map(|(n, unit)| unit.activate(n, width, height)).collect()
     }
 
+    /// The same unit as the extension runs it in the second pass of a hires fix when its hint is of thin
+    /// lines (canny, mlsd): as if the prompt were more important.
+    pub fn softened(self) -> Self {
+        let mode = match self.mode {
+            ControlMode::Balanced => ControlMode::Prompt,
+            ControlMode::Prompt | ControlMode::Control => self.mode,
+        };
+        Self { mode, ..self }
+    }
+
     /// Does it work at step `step` (from 0) of `steps`?
     pub fn works_at(&self, step: usize, steps: usize) -> bool {
         let share = step as f32 / steps.max(1) as f32;

@@ -189,6 +189,20 @@ fn modes_scale_as_the_extension_does() {
 }
 
 #[test]
+fn a_softened_unit_lets_the_prompt_lead() {
+    let net = net("sd1-a");
+    let run = |unit: ActiveUnit| bits(&unit.residuals(&sd1_input(), &[true, false]).unwrap().down[0]);
+    let in_mode = |mode| active(&ControlUnit { mode, ..unit(&net, "sd1.hint0", 1.0) });
+    for (mode, as_if) in [
+        (ControlMode::Balanced, ControlMode::Prompt),
+        (ControlMode::Prompt, ControlMode::Prompt),
+        (ControlMode::Control, ControlMode::Control),
+    ] {
+        assert_eq!(run(in_mode(mode).softened()), run(in_mode(as_if)), "{mode:?}");
+    }
+}
+
+#[test]
 fn a_pooling_network_gives_means_and_only_to_the_prompt() {
     let dir = tempfile::tempdir().unwrap();
     let options = ControlOptions { global_pool: Some(true) };
