@@ -71,10 +71,30 @@ impl UnetConfig {
     /// # Errors
     /// A tensor that every UNet has is missing, or a value is out of bounds or unsupported.
     pub fn read(p: &Params, config: Option<&Value>) -> Result<Self, ConfigError> {
+        Self::read_class(p, config, "UNet2DConditionModel", "conv_out.weight", 0)
+    }
+
+    /// As [`UnetConfig::read`] for a ControlNet (`control.`): the same way down, and no way up.
+    ///
+    /// # Errors
+    /// As for [`UnetConfig::read`].
+    pub fn read_control(p: &Params, config: Option<&Value>) -> Result<Self, ConfigError> {
+        Self::read_class(p, config, "ControlNetModel", "conv_in.weight", 1)
+    }
+
+    /// `out` and `dim` say where the channels of the result are read.
+    fn read_class(
+        p: &Params,
+        config: Option<&Value>,
+        class: &str,
+        out: &str,
+        dim: usize,
+    ) -> Result<Self, ConfigError> {
         let json = Json { component: NAME, value: config };
+        json.require(&[("_class_name", json!(class))])?;
         json.require(&taken_for_granted())?;
         let conv_in = shape(p, "conv_in.weight")?;
-        let out_channels = shape(p, "conv_out.weight")?[0];
+        let out_channels = shape(p, out)?[dim];
         let (channels, depth) = levels(p)?;
         let layers = count(|n| p.has(&format!("down_blocks.0.resnets.{n}.conv1.weight")));
         within(NAME, "layers", layers, MAX_LAYERS)?;
@@ -185,7 +205,6 @@ fn count(is_there: impl Fn(usize) -> bool) -> usize {
 
 fn taken_for_granted() -> Vec<(&'static str, Value)> {
     vec![
-        ("_class_name", json!("UNet2DConditionModel")),
         ("act_fn", json!("silu")),
         // Whether there is any is seen in the tensors; another kind of it is not built.
         ("addition_embed_type", json!("text_time")),

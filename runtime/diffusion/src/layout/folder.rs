@@ -112,6 +112,14 @@ impl Folder {
     }
 }
 
+/// The weight files and the `config.json` of a folder that is one component by itself.
+///
+/// # Errors
+/// There are no weights, or a file cannot be read.
+pub(crate) fn lone_component(dir: &Path) -> Result<(Vec<PathBuf>, Option<Value>), FolderError> {
+    Ok((component(dir, "", "diffusion_pytorch_model")?, read_json(&dir.join("config.json"))?))
+}
+
 /// The weight files of one component: one file, its f16 variant, or shards listed by an index; pickles
 /// only where there are no safetensors.
 fn component(root: &Path, name: &str, stem: &'static str) -> Result<Vec<PathBuf>, FolderError> {

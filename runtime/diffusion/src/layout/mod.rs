@@ -5,6 +5,7 @@
 //! in diffusers' `loaders/single_file_utils.py`.
 
 mod clip;
+mod control;
 mod folder;
 mod ldm;
 mod open_clip;
@@ -13,6 +14,8 @@ mod unet;
 mod vae;
 
 pub use clip::rename_clip;
+pub use control::ControlNames;
+pub(crate) use folder::lone_component;
 pub use folder::{Folder, FolderError};
 pub use ldm::LdmNames;
 pub use open_clip::split_open_clip;

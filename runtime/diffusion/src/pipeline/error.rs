@@ -1,6 +1,7 @@
 //! Why a model cannot be loaded, and why a picture cannot be made.
 
 use crate::config::ConfigError;
+use crate::control::ControlError;
 use crate::layout::FolderError;
 use crate::raster::RasterError;
 use crate::text::TextError;
@@ -66,6 +67,8 @@ pub enum GenerateError {
     #[error(transparent)]
     Variant(#[from] VariantError),
     #[error(transparent)]
+    Control(#[from] ControlError),
+    #[error(transparent)]
     Raster(#[from] RasterError),
     #[error("the arithmetic of the {stage:?} stage failed")]
     Tensor { stage: Stage, source: candle_core::Error },
@@ -81,6 +84,7 @@ impl GenerateError {
             Self::NotFinite { .. } => "NotFinite",
             Self::Memory { .. } => "NotEnoughMemory",
             Self::Variant(e) => e.reason(),
+            Self::Control(e) => e.reason(),
             Self::Raster(e) => e.reason(),
             Self::Tensor { .. } => "TensorError",
         }
@@ -91,6 +95,7 @@ impl GenerateError {
         match self {
             Self::Request(e) => e.retriable(),
             Self::Variant(e) => e.retriable(),
+            Self::Control(e) => e.retriable(),
             Self::Raster(e) => e.retriable(),
             Self::Cancelled | Self::NotFinite { .. } | Self::Memory { .. } | Self::Tensor { .. } => false,
             Self::Text(e) => e.retriable(),

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use candle_core::Tensor;
 
+use crate::control::ActiveUnit;
 use crate::inspect::Family;
 use crate::output::infotext;
 use crate::samplers::Start;
@@ -98,6 +99,9 @@ impl Pipeline {
     ) -> Result<(Tensor, Job<'a>), GenerateError> {
         self.validate(request)?;
         self.check_refiner(request, around.refiner)?;
+        for unit in &request.control {
+            unit.net.check_fits(self.base.unet.config())?;
+        }
         self.check_memory(request)?;
         let plans = Plans::new(request, None);
         let key = around.library().key(plans.positive.networks(), request.tiling, around.vae)?;
@@ -166,7 +170,7 @@ impl<'a> Job<'a> {
             schedule: request.schedule,
             steps: request.steps as usize,
             start: strength.map(|s| Start::by_share(request.steps as usize, s)),
-            base: self.sight(self.pipeline, &self.networks, &self.plans, scale, seen)?,
+            base: self.steered(&self.networks, &self.plans, scale, seen)?,
             refiner,
             latent,
         })
@@ -189,7 +193,7 @@ impl<'a> Job<'a> {
             schedule: hires.schedule.unwrap_or(request.schedule),
             steps,
             start: Some(Start::exact(steps, hires.strength)),
-            base: self.sight(self.pipeline, &networks, &plans, scale, seen.clone())?,
+            base: self.steered(&networks, &plans, scale, seen.clone())?,
             refiner: self.refiner(&plans, scale, seen)?,
             latent,
         })
@@ -210,6 +214,20 @@ impl<'a> Job<'a> {
         };
         let networks = refiner.variant(&Library::empty().key(&[], self.request.tiling, None)?)?;
         Ok(Some((share, self.sight(refiner, &networks, plans, scale, seen)?)))
+    }
+
+    /// This job's model, with its ControlNets; those are not for refiners.
+    fn steered(
+        &self,
+        networks: &Arc<Networks>,
+        plans: &Plans,
+        scale: f32,
+        seen: (Extra, usize, usize),
+    ) -> Result<Sight<'a>, GenerateError> {
+        let (height, width) = (seen.1 as u32 * 8, seen.2 as u32 * 8);
+        let mut sight = self.sight(self.pipeline, networks, plans, scale, seen)?;
+        sight.control = ActiveUnit::all(&self.request.control, width, height)?;
+        Ok(sight)
     }
 
     /// A model with its own encoding of the prompts.
@@ -247,6 +265,7 @@ impl<'a> Job<'a> {
                 image_scale: f64::from(request.image_guidance_scale.unwrap_or(IMAGE_GUIDANCE)),
                 rescale: f64::from(request.guidance_rescale),
             },
+            control: Vec::new(),
         })
     }
 

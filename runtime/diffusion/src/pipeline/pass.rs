@@ -113,6 +113,7 @@ impl Company<'_> {
             .map_err(|e| world.reporter.failed(Stage::Denoise, e))?;
         let mut index = 0;
         while !steps.is_done(index) {
+            world.step = (index, steps.len());
             let result = steps.step(index, &x, &mut world);
             x = result.map_err(|e| world.reporter.failed(Stage::Denoise, e))?;
             index += 1;
@@ -145,6 +146,7 @@ impl Company<'_> {
                 .map(|range| BrownianNoise::new(seeds, pass.latent, request.noise_source, range)),
             blend: begin.and_then(|b| self.blend(b)),
             evaluations: 0,
+            step: (0, steps.len()),
             refining: false,
             seen: None,
         }

@@ -72,13 +72,7 @@ fn quantised(kernel: &[f64]) -> Vec<u32> {
 
 /// The line goes on mirrored about its end pixels, as often as the kernel needs.
 fn blur_line(line: &[u8], weights: &[u32]) -> Vec<u8> {
-    let half = weights.len() / 2;
-    if line.len() == 1 {
-        return line.to_vec();
-    }
-    let extended: Vec<u32> = (0..line.len() + 2 * half)
-        .map(|i| u32::from(line[mirrored(i as i64 - half as i64, line.len())]))
-        .collect();
+    let extended: Vec<u32> = reach(line.len(), weights.len()).iter().map(|x| u32::from(line[*x])).collect();
     extended
         .windows(weights.len())
         .map(|window| {
@@ -88,12 +82,17 @@ fn blur_line(line: &[u8], weights: &[u32]) -> Vec<u8> {
         .collect()
 }
 
-/// The index that `at` has on a line of `length` (at least 2) that is mirrored without repeating its
-/// ends.
-fn mirrored(at: i64, length: usize) -> usize {
+/// For a line of `length` the index of each value that a kernel of `taps` reaches, from the left end:
+/// mirrored about the end values, which are not repeated. A line of one has only that.
+fn reach(length: usize, taps: usize) -> Vec<usize> {
+    let half = (taps / 2) as i64;
     let period = 2 * (length as i64 - 1);
-    let at = at.rem_euclid(period);
-    at.min(period - at) as usize
+    (-half..length as i64 + half)
+        .map(|at| {
+            let at = if period == 0 { 0 } else { at.rem_euclid(period) };
+            at.min(period - at) as usize
+        })
+        .collect()
 }
 
 /// Blurs f32 values in rows of `width` with the same sigma in both directions, the ends mirrored; the
@@ -109,21 +108,18 @@ pub fn blur_plane(values: &[f32], width: usize, sigma: f32) -> Result<Vec<f32>, 
     let weights: Vec<f32> = kernel(size / 2, f64::from(sigma)).into_iter().map(|w| w as f32).collect();
     let height = values.len().checked_div(width).unwrap_or(0);
     check_size(width.try_into().unwrap_or(u32::MAX), height.try_into().unwrap_or(u32::MAX))?;
-    let half = weights.len() as i64 / 2;
-    let reach = |i: usize, k: usize, length: usize| {
-        if length == 1 { 0 } else { mirrored(i as i64 + k as i64 - half, length) }
-    };
+    let columns = reach(width, weights.len());
     let mut rows: Vec<f32> = Vec::with_capacity(values.len());
     for row in values.chunks_exact(width) {
-        for x in 0..width {
-            rows.push(weights.iter().enumerate().map(|(k, w)| w * row[reach(x, k, width)]).sum());
-        }
+        let extended: Vec<f32> = columns.iter().map(|x| row[*x]).collect();
+        let sum = |window: &[f32]| window.iter().zip(&weights).map(|(v, w)| w * v).sum::<f32>();
+        rows.extend(extended.windows(weights.len()).map(sum));
     }
+    let lines = reach(height, weights.len());
     let mut out = vec![0.0_f32; rows.len()];
     for (y, line) in out.chunks_exact_mut(width).enumerate() {
-        for (k, weight) in weights.iter().enumerate() {
-            let from = reach(y, k, height) * width;
-            for (sum, value) in line.iter_mut().zip(&rows[from..from + width]) {
+        for (from, weight) in lines[y..].iter().zip(&weights) {
+            for (sum, value) in line.iter_mut().zip(&rows[from * width..]) {
                 *sum += weight * value;
             }
         }

@@ -2,11 +2,13 @@
 
 mod blocks;
 mod embedding;
+mod encoder;
 mod input;
 mod model;
 mod resnet;
 mod transformer;
 
 pub use embedding::{added_embedding, guidance_embedding};
+pub(crate) use encoder::{Encoder, skip_channels};
 pub use input::{ControlResiduals, UnetInput};
 pub use model::Unet;

@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod batching;
+mod control;
 mod families;
 mod families_model;
 mod families_pickle;

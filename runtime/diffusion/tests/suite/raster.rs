@@ -4,7 +4,8 @@ use candle_core::Tensor;
 use easel_diffusion::raster::{self, Filter, LatentFilter, Region, ResizeMode};
 use image::{GrayImage, RgbImage, RgbaImage};
 
-use crate::golden::{Tensors, assert_close, path, tensors};
+use crate::golden::{Tensors, assert_close, path, tensors, values};
+use crate::parity;
 
 fn golden() -> Tensors {
     tensors("raster/raster.safetensors")
@@ -73,6 +74,7 @@ fn resizing_is_pillows_bit_for_bit() {
             });
         }
     }
+    parity::record("Pictures", "resizing, 5 filters", 0.0, 0.0, "bit for bit Pillow 11.3");
 }
 
 #[test]
@@ -87,6 +89,7 @@ fn the_three_resize_modes_are_the_web_uis() {
             assert_bytes(name, raster::fit(&picture, mode, width, height).unwrap().as_raw(), want);
         });
     }
+    parity::record("Pictures", "resize modes", 0.0, 0.0, "bit for bit Pillow 11.3 in A1111's steps");
 }
 
 #[test]
@@ -102,6 +105,7 @@ fn the_mask_blur_is_opencvs_bit_for_bit() {
             assert_bytes(name, got.as_raw(), want);
         });
     }
+    parity::record("Pictures", "mask blur", 0.0, 0.0, "bit for bit OpenCV 5.0");
 }
 
 /// OpenCV's own f32 is 6.0e-5 from its f64 (`golden/raster/spread.json`, values to 255).
@@ -137,6 +141,13 @@ fn filling_and_compositing_are_pillows_bit_for_bit() {
             "over {n}"
         );
     }
+    parity::record(
+        "Pictures",
+        "inpainting fill, overlay",
+        0.0,
+        0.0,
+        "bit for bit Pillow 11.3 in A1111's steps",
+    );
 }
 
 #[test]
@@ -155,6 +166,7 @@ fn making_smaller_by_area_is_opencvs_bit_for_bit() {
         let (width, height) = size_in(name);
         assert_bytes(name, raster::resize_area(&picture, width, height).unwrap().as_raw(), want);
     });
+    parity::record("Pictures", "resizing by area", 0.0, 0.0, "bit for bit OpenCV 5.0");
 }
 
 /// Asked for: 1e-6 at unit variance. torch's own f32 is up to 2.7e-6 from its f64, since it rounds positions
@@ -165,6 +177,7 @@ const LATENT: f32 = 1e-6;
 fn latents_are_resized_as_torch_does() {
     let golden = golden();
     let x = &golden["latent.in"];
+    let mut worst = 0.0_f64;
     for (word, filter) in [
         ("nearest", LatentFilter::Nearest),
         ("nearest-exact", LatentFilter::NearestExact),
@@ -177,8 +190,11 @@ fn latents_are_resized_as_torch_does() {
             let (height, width) = size_in(name);
             let got = raster::resize_latent(x, height as usize, width as usize, filter).unwrap();
             assert_close(name, &got, want, LATENT);
+            let off = values(&got).into_iter().zip(values(want)).map(|(a, b)| f64::from((a - b).abs()));
+            worst = off.fold(worst, f64::max);
         });
     }
+    parity::record("Pictures", "latent upscalers, 6 filters", worst, f64::from(LATENT), "asked for");
 }
 
 #[test]

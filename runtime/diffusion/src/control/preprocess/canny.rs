@@ -123,21 +123,22 @@ fn gradients(image: &RgbImage) -> Vec<Gradient> {
         for x in 0..width {
             let columns = [x.saturating_sub(1), x, (x + 1).min(width - 1)];
             let patch = rows.map(|y| columns.map(|x| image.get_pixel(x, y).0));
-            let mut best = Gradient { dx: 0, dy: 0 };
-            for c in 0..3 {
-                let at = |row: usize, column: usize| i16::from(patch[row][column][c]);
-                let across = |row: usize| at(row, 2) - at(row, 0);
-                let down = |column: usize| at(2, column) - at(0, column);
-                let here = Gradient {
-                    dx: across(0) + 2 * across(1) + across(2),
-                    dy: down(0) + 2 * down(1) + down(2),
-                };
-                if c == 0 || here.magnitude() > best.magnitude() {
-                    best = here;
+            let [mut best, second, third] =
+                std::array::from_fn(|c| sobel(patch.map(|row| row.map(|p| p[c]))));
+            for other in [second, third] {
+                if other.magnitude() > best.magnitude() {
+                    best = other;
                 }
             }
             out.push(best);
         }
     }
     out
+}
+
+fn sobel(patch: [[u8; 3]; 3]) -> Gradient {
+    let at = patch.map(|row| row.map(i16::from));
+    let across = |row: [i16; 3]| row[2] - row[0];
+    let down = |column: usize| at[2][column] - at[0][column];
+    Gradient { dx: across(at[0]) + 2 * across(at[1]) + across(at[2]), dy: down(0) + 2 * down(1) + down(2) }
 }

@@ -4,12 +4,14 @@ use std::sync::Arc;
 
 use candle_core::{Result, Tensor};
 
+use crate::control::{ActiveUnit, sum_residuals};
 use crate::inspect::PredictionType;
 use crate::pipeline::batching::Row;
 use crate::pipeline::networks::Networks;
 use crate::pipeline::prompts::Prompts;
 use crate::schedule::NoiseTable;
 use crate::text::{Conditioning, Role};
+use crate::unet::{ControlResiduals, UnetInput};
 
 use super::combine::{Guidance, Predictions};
 use super::micro::Micro;
@@ -38,34 +40,43 @@ pub(in crate::pipeline) struct Sight<'a> {
     /// `[1, n]`: the guidance scale as a vector, which LCM models read instead of being guided.
     pub told_guidance: Option<Tensor>,
     pub guidance: Guidance,
+    pub control: Vec<ActiveUnit>,
+}
+
+/// When a model is asked.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Moment {
+    pub timestep: f32,
+    /// Calls of the model before this one, which prompts count by.
+    pub evaluation: usize,
+    /// Steps before this one, and of the whole walk, which ControlNets count by.
+    pub step: (usize, usize),
 }
 
 impl Sight<'_> {
-    /// The guided prediction for `x`, `[batch, channels, h, w]` of unit variance. `evaluate` answers rows;
-    /// `evaluation` counts the model's calls in this pass.
-    pub fn predict(
+    /// The guided prediction for `x`, `[batch, channels, h, w]` of unit variance. `evaluate` answers rows.
+    pub(super) fn predict(
         &self,
         x: &Tensor,
-        timestep: f32,
-        evaluation: usize,
+        at: Moment,
         evaluate: impl FnOnce(Vec<Row>) -> Result<Vec<Tensor>>,
     ) -> Result<Tensor> {
         let missing = || candle_core::Error::Msg("a prompt without any part".into());
-        let positive = self.prompts.positive(evaluation);
-        let negative = self.prompts.negative(evaluation).ok_or_else(missing)?;
+        let positive = self.prompts.positive(at.evaluation);
+        let negative = self.prompts.negative(at.evaluation).ok_or_else(missing)?;
         let weights: Vec<f64> = positive.iter().map(|(weight, _)| f64::from(*weight)).collect();
         let seen = self.seen(x)?;
         let mut rows = Vec::new();
         for (_, cond) in positive {
-            self.push(&mut rows, &seen, timestep, (cond, Role::Positive))?;
+            self.push(&mut rows, &seen, at, (cond, Role::Positive))?;
         }
         let plain = self.guidance.is_plain(&weights) && !matches!(self.extra, Extra::Picture(_));
         if !plain {
-            self.push(&mut rows, &seen, timestep, (negative, Role::Negative))?;
+            self.push(&mut rows, &seen, at, (negative, Role::Negative))?;
         }
         let is_edit = matches!(self.extra, Extra::Picture(_));
         if is_edit {
-            self.push(&mut rows, &self.blind(x)?, timestep, (negative, Role::Negative))?;
+            self.push(&mut rows, &self.blind(x)?, at, (negative, Role::Negative))?;
         }
         let batch = x.dim(0)?;
         let all = evaluate(rows)?;
@@ -102,21 +113,38 @@ impl Sight<'_> {
         &self,
         rows: &mut Vec<Row>,
         seen: &Tensor,
-        timestep: f32,
+        at: Moment,
         (said, role): (&Conditioning, Role),
     ) -> Result<()> {
         let added = self.micro.added(said, role)?;
         for i in 0..seen.dim(0)? {
-            rows.push(Row {
+            let mut row = Row {
                 x: seen.narrow(0, i, 1)?.contiguous()?,
-                timestep,
+                timestep: at.timestep,
                 context: said.context.clone(),
                 added: added.clone(),
                 guidance: self.told_guidance.clone(),
                 control: None,
-            });
+            };
+            row.control = self.controlled(&row, role, at.step)?;
+            rows.push(row);
         }
         Ok(())
+    }
+
+    /// What ControlNets add to a row. They run one row at a time in the job's own thread: their networks
+    /// are this job's alone.
+    fn controlled(&self, row: &Row, role: Role, step: (usize, usize)) -> Result<Option<ControlResiduals>> {
+        if self.control.is_empty() {
+            return Ok(None);
+        }
+        let timesteps = Tensor::full(row.timestep, 1, row.x.device())?;
+        let input = UnetInput {
+            added: row.added.as_ref(),
+            guidance: row.guidance.as_ref(),
+            ..UnetInput::new(&row.x, &timesteps, &row.context)
+        };
+        sum_residuals(&self.control, &input, &[role == Role::Positive], step)
     }
 }
 

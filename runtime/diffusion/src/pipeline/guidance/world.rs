@@ -11,7 +11,7 @@ use crate::samplers::World;
 
 use super::blend::Blend;
 use super::prediction::{c_in, clean, clean_of_epsilon, epsilon};
-use super::sight::Sight;
+use super::sight::{Moment, Sight};
 
 /// The guided model of one pass, with the pictures' noise.
 pub(in crate::pipeline) struct GuidedModel<'a, 'o> {
@@ -25,6 +25,8 @@ pub(in crate::pipeline) struct GuidedModel<'a, 'o> {
     pub blend: Option<Blend>,
     /// How often the model was asked.
     pub evaluations: usize,
+    /// Steps that were taken, and of the whole walk.
+    pub step: (usize, usize),
     pub refining: bool,
     /// The last clean latent that the model saw, for previews.
     pub seen: Option<Tensor>,
@@ -45,10 +47,10 @@ impl<'a> GuidedModel<'a, '_> {
 
     fn predict(&mut self, sight: &Sight, x: &Tensor, timestep: f32) -> Result<Tensor> {
         self.reporter.poll()?;
-        let evaluation = self.evaluations;
+        let at = Moment { timestep, evaluation: self.evaluations, step: self.step };
         self.evaluations += 1;
         let networks = Arc::clone(&sight.networks);
-        sight.predict(x, timestep, evaluation, |rows| self.evaluator.evaluate(&networks, rows))
+        sight.predict(x, at, |rows| self.evaluator.evaluate(&networks, rows))
     }
 
     fn blended(&self, x: Tensor) -> Result<Tensor> {

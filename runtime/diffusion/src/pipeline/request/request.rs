@@ -1,5 +1,6 @@
 //! The request itself.
 
+use crate::control::ControlUnit;
 use crate::random::NoiseSource;
 use crate::samplers::Sampler;
 use crate::schedule::Schedule;
@@ -10,7 +11,7 @@ use super::mode::Mode;
 use super::sampling::{Churn, Variation};
 
 /// Pictures from a prompt, and perhaps from another picture.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub struct Request {
     pub prompt: String,
     pub negative_prompt: String,
@@ -49,6 +50,8 @@ pub struct Request {
     pub churn: Churn,
     /// How closely an instruct-pix2pix model keeps to the picture; `None` is 1.5.
     pub image_guidance_scale: Option<f32>,
+    /// Networks that steer the composition. Where only the masked part is drawn, hints are of that part.
+    pub control: Vec<ControlUnit>,
 }
 
 impl Default for Request {
@@ -78,6 +81,7 @@ impl Default for Request {
             ensd: 0,
             churn: Churn::default(),
             image_guidance_scale: None,
+            control: Vec::new(),
         }
     }
 }

@@ -6,7 +6,6 @@ The twenty pictures for Canny are stored with their edges packed to bits. The ot
 restated from the sd-webui-controlnet extension's definitions.
 """
 
-import sys
 from pathlib import Path
 
 import cv2
@@ -15,7 +14,6 @@ import torch
 from safetensors.torch import save_file
 
 HERE = Path(__file__).parent
-sys.path.insert(0, str(HERE))
 OUT = {}
 
 
@@ -101,7 +99,6 @@ def shuffled(image, random, patch=256):
 
     across = field(width - 1)
     flow = np.dstack([across, field(height - 1)]).astype(np.float32)
-    keep("shuffle.flow", flow)
     return cv2.remap(image, flow, None, cv2.INTER_LINEAR)
 
 
