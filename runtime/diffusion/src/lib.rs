@@ -31,8 +31,8 @@ pub use inspect::{
 pub use output::{EncodeError, jpeg, png};
 pub use pipeline::{
     Area, Batcher, BatcherStats, Churn, Fill, GenerateError, Hires, HiresSize, ImageToImage, Inpaint,
-    LoadError, LoadOptions, Mode, Observer, Picture, Pipeline, Progress, Request, RequestError, Resize,
-    Stage, Surroundings, Upscaler, Variation,
+    Library, LoadError, LoadOptions, Mode, Observer, Picture, Pipeline, Progress, Request, RequestError,
+    Resize, Size, Stage, Surroundings, Upscaler, Variation,
 };
 pub use samplers::{Sampler, UnknownSampler};
 pub use schedule::{Schedule, UnknownSchedule};

@@ -19,6 +19,7 @@ mod progress;
 mod prompts;
 mod request;
 mod separate_vae;
+mod sized;
 mod source;
 mod training;
 mod variants;
@@ -36,5 +37,6 @@ pub use request::{
     Upscaler, Variation,
 };
 pub use separate_vae::{SeparateVae, VaeFileError};
+pub use sized::Size;
 pub use training::{TimestepSpacing, Training};
 pub use variants::{AdapterUse, HypernetworkUse, VariantError, VariantKey};

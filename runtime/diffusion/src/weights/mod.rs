@@ -10,6 +10,7 @@ mod header;
 mod mapped;
 mod params;
 mod pickle;
+mod random;
 mod sniff;
 mod store;
 

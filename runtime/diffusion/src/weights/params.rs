@@ -116,6 +116,9 @@ impl Params {
     /// It is missing, of another shape, not a float, or not finite.
     pub fn tensor(&self, name: &str, expected: &[usize]) -> Result<Tensor, WeightError> {
         let full = format!("{}{name}", self.prefix);
+        if let Some(made) = self.weights.made(&full, expected) {
+            return self.options.patched(&full, made?);
+        }
         let actual = self.weights.shape(&full).ok_or_else(|| WeightError::Missing { name: full.clone() })?;
         if actual != expected {
             let original = self.weights.original_name(&full).unwrap_or(&full);

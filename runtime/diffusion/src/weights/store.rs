@@ -52,7 +52,7 @@ pub fn read_header(path: &Path) -> Result<FileHeader, WeightError> {
 
 /// Where a tensor of the crate's naming lies.
 #[derive(Debug, Clone)]
-struct Place {
+pub(super) struct Place {
     file: usize,
     entry: TensorEntry,
     /// The name in the file, which is what messages show.
@@ -65,9 +65,11 @@ struct Place {
 #[derive(Debug)]
 pub struct Weights {
     /// Empty after [`Weights::close_files`].
-    files: RwLock<Vec<MappedFile>>,
-    places: BTreeMap<String, Place>,
-    converted: Mutex<HashMap<String, Tensor>>,
+    pub(super) files: RwLock<Vec<MappedFile>>,
+    pub(super) places: BTreeMap<String, Place>,
+    pub(super) converted: Mutex<HashMap<String, Tensor>>,
+    /// The state of the generator, where tensors are made up: [`Weights::random`].
+    pub(super) made: Option<Mutex<u64>>,
 }
 
 /// Collects files and the names their tensors get.
@@ -124,7 +126,12 @@ impl WeightsBuilder {
 
     /// The finished set, ready to be read from several threads.
     pub fn build(self) -> Arc<Weights> {
-        Arc::new(Weights { files: RwLock::new(self.files), places: self.places, converted: Mutex::default() })
+        Arc::new(Weights {
+            files: RwLock::new(self.files),
+            places: self.places,
+            converted: Mutex::default(),
+            made: None,
+        })
     }
 }
 
@@ -196,7 +203,7 @@ impl Weights {
         self.files.write().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
-    fn converted(&self) -> std::sync::MutexGuard<'_, HashMap<String, Tensor>> {
+    pub(super) fn converted(&self) -> std::sync::MutexGuard<'_, HashMap<String, Tensor>> {
         self.converted.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

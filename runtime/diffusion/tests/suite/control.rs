@@ -67,7 +67,7 @@ fn load(path: &Path) -> Result<ControlNet, ControlError> {
     ControlNet::load(path, &ControlOptions::default())
 }
 
-fn net(name: &str) -> Arc<ControlNet> {
+pub fn net(name: &str) -> Arc<ControlNet> {
     let dir = tempfile::tempdir().unwrap();
     Arc::new(load(&folder(name, dir.path())).unwrap())
 }

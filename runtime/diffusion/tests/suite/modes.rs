@@ -5,13 +5,15 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use candle_core::{DType, Tensor, safetensors};
+use easel_diffusion::control::ControlUnit;
 use easel_diffusion::raster::{LatentFilter, ResizeMode};
 use easel_diffusion::{
-    Area, Fill, Hires, HiresSize, ImageToImage, Inpaint, Mode, Observer, Pipeline, Progress, Request, Resize,
-    Sampler, Stage, Surroundings, Upscaler, Variation,
+    Area, Fill, Hires, HiresSize, ImageToImage, Inpaint, LoadOptions, Mode, Observer, Pipeline, Progress,
+    Request, Resize, Sampler, Stage, Surroundings, Upscaler, Variation,
 };
 use image::{GrayImage, RgbImage};
 
+use crate::control::net;
 use crate::golden::{Tensors, load, model, path, tensors, values};
 use crate::parity;
 
@@ -299,4 +301,29 @@ fn previews_come_when_they_are_asked_for() {
     let size = |pictures: &[RgbImage]| pictures.iter().map(RgbImage::dimensions).collect::<Vec<_>>();
     assert_eq!(size(&viewer.previews[0].1), [(8, 8), (8, 8)]);
     assert_ne!(viewer.previews[0].1, viewer.previews[1].1);
+}
+
+#[test]
+fn prompts_with_and_and_edits_and_networks_steer_the_steps() {
+    let goldens = goldens();
+    let (one, other) = ("a red circle on a blue background", "Hello, World!!!");
+    let both = Request { prompt: format!("{one} AND {other} :0.5"), ..request() };
+    goldens.compare("and", model(), None, &both);
+    let edited = Request { prompt: format!("[{one}:{other}:0.5]"), ..request() };
+    goldens.compare("editing", model(), None, &edited);
+    let hint = goldens.picture("source.64x64").into();
+    let unit = ControlUnit { weight: 0.8, start: 0.25, end: 0.75, ..ControlUnit::new(net("sd1-a"), hint) };
+    goldens.compare("control", model(), None, &Request { control: vec![unit], ..request() });
+}
+
+#[test]
+fn what_does_not_fit_into_memory_is_refused_with_the_figure() {
+    let needed = model().estimate_bytes(&request());
+    let options = LoadOptions { memory_limit_bytes: Some(needed - 1), ..Default::default() };
+    let small = Pipeline::load(&path("tiny-sd1.safetensors"), &options).unwrap();
+    let error = small.generate(&request(), &mut |_| panic!("no work may begin")).unwrap_err();
+    assert_eq!(error.reason(), "NotEnoughMemory");
+    assert!(error.to_string().contains(&format!("about {} MiB", needed >> 20)), "{error}");
+    let enlarged = Request { hires: Some(Hires::default()), ..request() };
+    assert!(model().estimate_bytes(&enlarged) > needed);
 }

@@ -16,7 +16,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 import pictures
-from rig import ALPHAS, SCALE, Rig, cfg, ddim, denoiser, euler, euler_a, sigmas
+from rig import ALPHAS, SCALE, Rig, cfg, control_net, ddim, denoiser, euler, euler_a, sigmas
 
 HERE = Path(__file__).parent
 PROMPT, NEGATIVE, OTHER = "a red circle on a blue background", "", "Hello, World!!!"
@@ -213,6 +213,51 @@ def edit(rig):
     return finished(rig, image_to_image(rig, latent * SCALE, Walk((SEED,)), model, STEPS, t_enc(0.8)))
 
 
+def changing(*models):
+    """`models` say from which call on each counts."""
+    calls = iter(range(1000))
+
+    def model(x, t):
+        call = next(calls)
+        return [m for first, m in models if call >= first][-1](x, t)
+
+    return model
+
+
+def both_prompts(rig):
+    """`a AND b :0.5`."""
+    first, second, uncond = (rig.encode_text(p) for p in (PROMPT, OTHER, NEGATIVE))
+
+    def model(x, t):
+        u = rig.eps(x, t, uncond)
+        return u + GUIDANCE * (rig.eps(x, t, first) - u) + 0.5 * GUIDANCE * (rig.eps(x, t, second) - u)
+
+    return finished(rig, text_to_image(rig, Walk((SEED,)), model))
+
+
+def edited_prompt(rig):
+    """`[a:b:0.5]`: the web UI counts calls from 0 and steps from 1, so the first text holds for five of eight."""
+    model = changing((0, guided(rig)), (5, guided(rig, OTHER)))
+    return finished(rig, text_to_image(rig, Walk((SEED,)), model))
+
+
+def controlled(rig):
+    """One network at 0.8 in the steps from a quarter to three quarters of the way."""
+    net = control_net(rig)
+    hint = (pictures.to_pixels(pictures.source(64, 64)) / 2 + 0.5).to(rig.dtype)
+
+    class Steered:
+        def eps(self, x, t, context):
+            x2, c2 = torch.cat([x, x]), context.expand(2, -1, -1)
+            time = torch.full((2,), float(t), dtype=rig.dtype)
+            down, mid = net(x2, time, c2, hint.expand(2, -1, -1, -1), conditioning_scale=0.8, return_dict=False)
+            return rig.unet(x2, time, c2, down_block_additional_residuals=down, mid_block_additional_residual=mid).sample[:1]
+
+    steered = cfg(Steered(), rig.encode_text(PROMPT), rig.encode_text(NEGATIVE), GUIDANCE)
+    plain = guided(rig)
+    return finished(rig, text_to_image(rig, Walk((SEED,)), changing((0, plain), (2, steered), (7, plain))))
+
+
 RUNS = {
     "img2img.half": lambda r: from_picture(r, 0.5, seeds=(SEED, SEED + 1)),
     "img2img.most": lambda r: from_picture(r, 0.75, "euler_a", (80, 56), 1),
@@ -237,6 +282,9 @@ RUNS = {
     "tiling": lambda r: (lambda t: finished(t, text_to_image(t, Walk((SEED,)), guided(t))))(r.changed(circular)),
     "rescale": lambda r: finished(r, text_to_image(r, Walk((SEED,)), guided(r, scale=9.0, rescale=0.7))),
     "plain": lambda r: finished(r, text_to_image(r, Walk((SEED,)), guided(r, scale=1))),
+    "and": both_prompts,
+    "editing": edited_prompt,
+    "control": controlled,
     "refiner": lambda r: finished(r, text_to_image(r, Walk((SEED,)), switching(guided(r), guided(r.changed(halved)), 0.5))),
 }
 

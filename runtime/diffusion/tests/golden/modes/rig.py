@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 
 import torch
-from diffusers import AutoencoderKL, UNet2DConditionModel
+from diffusers import AutoencoderKL, ControlNetModel, UNet2DConditionModel
 from safetensors.torch import load_file
 from transformers import CLIPTextConfig, CLIPTextModel
 
@@ -65,6 +65,15 @@ class Rig:
         if len(x) == 1:  # torch refuses to normalise groups of a single value, which the lowest level has
             return self.eps(torch.cat([x, x]), t, context)[:1]
         return self.unet(x, torch.full((len(x),), float(t), dtype=self.dtype), context.expand(len(x), -1, -1)).sample
+
+
+def control_net(rig):
+    """The tiny network of `../control`: the UNet's way down and what only a ControlNet has."""
+    net = ControlNetModel.from_unet(rig.unet, conditioning_embedding_out_channels=(4, 8, 8, 16))
+    names = json.loads((GOLDEN / "control/names.json").read_text())["sd1"]
+    own = {names[old]: value.float() for old, value in load_file(GOLDEN / "control/sd1-a.safetensors").items()}
+    assert not net.load_state_dict(own, strict=False).unexpected_keys
+    return net.to(rig.dtype).eval().requires_grad_(False)
 
 
 def timestep_of(sigma):
