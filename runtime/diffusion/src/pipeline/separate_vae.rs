@@ -111,6 +111,11 @@ impl SeparateVae {
         Ok(Vae::load(&Params::with(Arc::clone(&self.weights), options).at("vae"), config)?)
     }
 
+    /// Memory of its weights.
+    pub(super) fn bytes(&self) -> u64 {
+        self.weights.shapes().map(|(_, shape)| shape.iter().map(|d| *d as u64).product::<u64>() * 4).sum()
+    }
+
     pub(super) fn identity(&self) -> &Identity {
         &self.identity
     }

@@ -50,7 +50,7 @@ pub struct VariantKey {
 #[derive(Debug, thiserror::Error)]
 pub enum VariantError {
     #[error(transparent)]
-    Adapter(#[from] AdapterError),
+    Adapter(#[from] Box<AdapterError>),
     #[error(transparent)]
     Hypernetwork(#[from] HypernetworkError),
     #[error(transparent)]
@@ -177,10 +177,24 @@ impl Pipeline {
         }
     }
 
+    /// Memory that the networks of a key take besides the model's own, from above: tensors that several
+    /// adapters change count for each of them.
+    ///
+    /// # Errors
+    /// An adapter is for another model.
+    pub fn variant_bytes(&self, key: &VariantKey) -> Result<u64, AdapterError> {
+        let mut bytes = 0_u64;
+        for used in key.active_adapters() {
+            bytes = bytes.saturating_add(self.fit(&used.adapter)?.changed_bytes());
+        }
+        let vae = key.vae.as_ref().map_or(0, |vae| vae.bytes());
+        Ok(bytes.min(self.weight_bytes).saturating_add(vae))
+    }
+
     fn build_variant(&self, key: &VariantKey) -> Result<Networks, VariantError> {
         let mut options = BuildOptions { padding: key.padding, ..Default::default() };
         for AdapterUse { adapter, unet_weight, text_weight } in key.active_adapters() {
-            options.patches.push(self.fit(adapter)?.patch(*unet_weight, *text_weight));
+            options.patches.push(self.fit(adapter).map_err(Box::new)?.patch(*unet_weight, *text_weight));
         }
         for HypernetworkUse { network, strength } in key.active_hypernetworks() {
             self.check_hypernetwork(network)?;
