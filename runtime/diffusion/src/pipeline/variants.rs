@@ -50,13 +50,19 @@ pub struct VariantKey {
 #[derive(Debug, thiserror::Error)]
 pub enum VariantError {
     #[error(transparent)]
-    Adapter(#[from] Box<AdapterError>),
+    Adapter(#[from] AdapterError),
     #[error(transparent)]
     Hypernetwork(#[from] HypernetworkError),
     #[error(transparent)]
     Vae(#[from] VaeFileError),
     #[error(transparent)]
-    Weights(#[from] WeightError),
+    Weights(Box<WeightError>),
+}
+
+impl From<WeightError> for VariantError {
+    fn from(error: WeightError) -> Self {
+        Self::Weights(Box::new(error))
+    }
 }
 
 impl VariantError {
@@ -194,7 +200,7 @@ impl Pipeline {
     fn build_variant(&self, key: &VariantKey) -> Result<Networks, VariantError> {
         let mut options = BuildOptions { padding: key.padding, ..Default::default() };
         for AdapterUse { adapter, unet_weight, text_weight } in key.active_adapters() {
-            options.patches.push(self.fit(adapter).map_err(Box::new)?.patch(*unet_weight, *text_weight));
+            options.patches.push(self.fit(adapter)?.patch(*unet_weight, *text_weight));
         }
         for HypernetworkUse { network, strength } in key.active_hypernetworks() {
             self.check_hypernetwork(network)?;
