@@ -7,8 +7,8 @@
 //! The order of operations is that of the web UI (`network.py`, `finalize_updown`), which at a weight of 1
 //! is also that of PEFT (`get_delta_weight`, `DoraLinearLayer`) and LyCORIS (`get_merged_weight`). At other
 //! weights of DoRA the three differ; the web UI's goes from the model to the adapted model in a straight
-//! line and is taken. LyCORIS' `LokrModule.get_diff_weight` multiplies by the scale twice; its `forward`,
-//! which is what was trained, does not, and neither do the others.
+//! line and is taken. LyCORIS' `get_diff_weight` of LoHa and LoKr multiplies by the scale twice; its
+//! `forward`, which is what was trained, does not, and neither do the others.
 
 use candle_core::{Result, Tensor};
 

@@ -7,7 +7,7 @@ use crate::weights::WeightError;
 #[derive(Debug, thiserror::Error)]
 pub enum AdapterError {
     #[error(transparent)]
-    Weights(#[from] WeightError),
+    Weights(Box<WeightError>),
     #[error(
         "{path} is of kind {kind}, not an adapter: it has no LoRA, LoHa, LoKr, IA3 or difference tensors"
     )]
@@ -69,6 +69,12 @@ fn remedy(family: &Family) -> &'static str {
         Family::Sdxl => "an adapter for SDXL; use it with an SDXL checkpoint",
         Family::SdxlRefiner => "an adapter for the SDXL refiner; use it with a refiner checkpoint",
         Family::Unknown => "an adapter for a model of another shape; use it with the model it was trained on",
+    }
+}
+
+impl From<WeightError> for AdapterError {
+    fn from(error: WeightError) -> Self {
+        Self::Weights(Box::new(error))
     }
 }
 

@@ -87,7 +87,12 @@ impl Parts {
         }
         if let Some(by) = self.take(Part::Ia3L) {
             // `[1, in]` scales what a layer reads, `[out, 1]` what it gives.
-            let on_input = by.shape.len() > 1 && by.shape[0] == 1;
+            // A convolution's is `[1, n, 1, 1]` in both cases, and a guess could be silently wrong.
+            if by.shape.len() > 2 {
+                let method = "IA3 of convolutions in PEFT's layout";
+                return Err(AdapterError::Method { tensor: by.key, method });
+            }
+            let on_input = by.shape.len() == 2 && by.shape[0] == 1;
             return Ok(Some(Factors::Scaled { by: by.vector()?, on_input, style: Ia3::Absolute }));
         }
         if let Some(on_input) = self.on_input {

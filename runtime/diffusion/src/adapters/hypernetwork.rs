@@ -28,7 +28,7 @@ type Loaded<T> = std::result::Result<T, HypernetworkError>;
 #[derive(Debug, thiserror::Error)]
 pub enum HypernetworkError {
     #[error(transparent)]
-    Weights(#[from] WeightError),
+    Weights(Box<WeightError>),
     #[error("{path} is of kind {kind}, not a hypernetwork: it has no `768.0.linear.0.weight` or the like")]
     NotAHypernetwork { path: String, kind: Kind },
     #[error("the hypernetwork's activation is `{name}`; known are {}", known_activations())]
@@ -43,6 +43,12 @@ pub enum HypernetworkError {
 
 fn known_activations() -> String {
     Activation::NAMES.iter().map(|row| row.0).collect::<Vec<_>>().join(", ")
+}
+
+impl From<WeightError> for HypernetworkError {
+    fn from(error: WeightError) -> Self {
+        Self::Weights(Box::new(error))
+    }
 }
 
 impl HypernetworkError {

@@ -65,7 +65,7 @@ impl Adapter {
             return Err(AdapterError::TooLarge { path, elements, limit: MAX_ELEMENTS });
         }
         let peft = PeftConfigs::read(&file.header.metadata);
-        let mut groups: BTreeMap<String, (Component, String, Vec<(String, Part)>)> = BTreeMap::new();
+        let mut groups: BTreeMap<String, Group> = BTreeMap::new();
         let mut unknown = Vec::new();
         for key in file.header.tensors.keys() {
             let place = split(key).and_then(|(stem, part)| Some((stem, part, locate(stem)?)));
@@ -73,16 +73,17 @@ impl Adapter {
                 unknown.push(key.clone());
                 continue;
             };
-            let group = groups.entry(stem.to_owned()).or_insert_with(|| (component, path, Vec::new()));
-            group.2.push((key.clone(), part));
+            let group =
+                groups.entry(stem.to_owned()).or_insert_with(|| Group { component, path, keys: Vec::new() });
+            group.keys.push((key.clone(), part));
         }
         let mut builder = WeightsBuilder::default();
         builder.add(file, |name| Some(name.to_owned()))?;
         let weights = builder.build();
         let mut modules = Vec::new();
-        for (stem, (component, place, keys)) in groups {
+        for (stem, Group { component, path, keys }) in groups {
             let mut parts = read_parts(&weights, keys, &mut unknown)?;
-            let module = parts.module(&stem, component, place, &peft)?;
+            let module = parts.module(&stem, component, path, &peft)?;
             unknown.extend(parts.factors.into_values().map(|f| f.key));
             if module.factors.is_some() || module.bias.is_some() {
                 modules.push(module);
@@ -112,6 +113,13 @@ impl Adapter {
     pub(crate) fn identity(&self) -> &Identity {
         &self.identity
     }
+}
+
+/// The keys of one module.
+struct Group {
+    component: Component,
+    path: String,
+    keys: Vec<(String, Part)>,
 }
 
 /// Reads a module's tensors; keys that are there twice, and weights that are nobody's, go to `unknown`.

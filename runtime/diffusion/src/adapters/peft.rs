@@ -3,9 +3,9 @@
 //! Facts: diffusers' `loaders/lora_base.py` (`LORA_ADAPTER_METADATA_KEY`, `_pack_dict_with_prefix`), PEFT's
 //! `LoraConfig` (`alpha_pattern`, `use_rslora`).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::names::Component;
 
@@ -14,40 +14,51 @@ const KEY: &str = "lora_adapter_metadata";
 
 /// The configurations, by component; empty for files of other layouts.
 #[derive(Debug, Default)]
-pub(super) struct PeftConfigs(Map<String, Value>);
+pub(super) struct PeftConfigs(HashMap<Component, PeftConfig>);
+
+#[derive(Debug)]
+struct PeftConfig {
+    alpha: Option<f64>,
+    /// The end of a module's name, and its own alpha.
+    patterns: HashMap<String, f64>,
+    /// Divided by the root of the rank instead of the rank.
+    stabilised: bool,
+}
 
 impl PeftConfigs {
     /// What cannot be read counts as absent: then a module's scale is 1, as in files without it.
     pub(super) fn read(metadata: &BTreeMap<String, String>) -> Self {
         let json = metadata.get(KEY).and_then(|text| serde_json::from_str::<Value>(text).ok());
-        match json {
-            Some(Value::Object(map)) => Self(map),
-            _ => Self::default(),
-        }
+        let Some(json) = json.as_ref().and_then(Value::as_object) else { return Self::default() };
+        let prefixes = [
+            (Component::Unet, "unet"),
+            (Component::Text, "text_encoder"),
+            (Component::Text2, "text_encoder_2"),
+        ];
+        let config = |(component, prefix): (Component, &str)| {
+            let get = |key: &str| json.get(&format!("{prefix}.{key}"));
+            let patterns = get("alpha_pattern").and_then(Value::as_object).into_iter().flatten();
+            let plain = |pattern: &str| pattern.trim_start_matches('^').trim_end_matches('$').to_owned();
+            let config = PeftConfig {
+                alpha: get("lora_alpha").or_else(|| get("alpha")).and_then(Value::as_f64),
+                patterns: patterns.filter_map(|(p, v)| Some((plain(p), v.as_f64()?))).collect(),
+                stabilised: get("use_rslora").and_then(Value::as_bool).unwrap_or(false),
+            };
+            (component, config)
+        };
+        Self(prefixes.into_iter().map(config).collect())
     }
 
     /// alpha over rank (over its root for rank-stabilised adapters) of a module, which is named as in the
     /// file.
     pub(super) fn scale(&self, component: Component, stem: &str, rank: usize) -> Option<f64> {
-        let prefix = match component {
-            Component::Unet => "unet",
-            Component::Text => "text_encoder",
-            Component::Text2 => "text_encoder_2",
-        };
-        let get = |key: &str| self.0.get(&format!("{prefix}.{key}"));
-        let special = get("alpha_pattern").and_then(Value::as_object).and_then(|patterns| {
-            patterns.iter().find(|(pattern, _)| is_suffix(stem, pattern)).and_then(|(_, v)| v.as_f64())
-        });
-        let alpha = special.or_else(|| get("lora_alpha").or_else(|| get("alpha"))?.as_f64())?;
-        let stabilised = get("use_rslora").and_then(Value::as_bool).unwrap_or(false);
-        Some(if stabilised { alpha / (rank as f64).sqrt() } else { alpha / rank as f64 })
+        let config = self.0.get(&component)?;
+        // PEFT matches the end of a name at any of its dots.
+        let ends = stem.match_indices('.').map(|(at, _)| &stem[at + 1..]);
+        let special = std::iter::once(stem).chain(ends).find_map(|end| config.patterns.get(end)).copied();
+        let alpha = special.or(config.alpha)?;
+        Some(if config.stabilised { alpha / (rank as f64).sqrt() } else { alpha / rank as f64 })
     }
-}
-
-/// PEFT matches the end of a module's name, at a dot.
-fn is_suffix(stem: &str, pattern: &str) -> bool {
-    let pattern = pattern.trim_start_matches('^').trim_end_matches('$');
-    stem.strip_suffix(pattern).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
 }
 
 #[cfg(test)]

@@ -17,7 +17,7 @@ const LDM: &str = "first_stage_model.";
 #[derive(Debug, thiserror::Error)]
 pub enum VaeFileError {
     #[error(transparent)]
-    Weights(#[from] WeightError),
+    Weights(Box<WeightError>),
     #[error(transparent)]
     Config(#[from] ConfigError),
     #[error("{path} is of kind {kind}, not an autoencoder: it has no `decoder.conv_in.weight`")]
@@ -26,6 +26,12 @@ pub enum VaeFileError {
         "the autoencoder has {channels} channels and {downscale} pixels per latent, this model's {model_channels} and {model_downscale}: use one of the model's family"
     )]
     OtherModel { channels: usize, downscale: usize, model_channels: usize, model_downscale: usize },
+}
+
+impl From<WeightError> for VaeFileError {
+    fn from(error: WeightError) -> Self {
+        Self::Weights(Box::new(error))
+    }
 }
 
 impl VaeFileError {
@@ -109,6 +115,11 @@ impl SeparateVae {
         // The files of all families look alike, and the UNet was trained with its own scale.
         let config = VaeConfig { scaling_factor: other.scaling_factor, ..mine.clone() };
         Ok(Vae::load(&Params::with(Arc::clone(&self.weights), options).at("vae"), config)?)
+    }
+
+    /// Memory of its weights.
+    pub(super) fn bytes(&self) -> u64 {
+        self.weights.shapes().map(|(_, shape)| shape.iter().map(|d| *d as u64).product::<u64>() * 4).sum()
     }
 
     pub(super) fn identity(&self) -> &Identity {

@@ -56,7 +56,13 @@ pub enum VariantError {
     #[error(transparent)]
     Vae(#[from] VaeFileError),
     #[error(transparent)]
-    Weights(#[from] WeightError),
+    Weights(Box<WeightError>),
+}
+
+impl From<WeightError> for VariantError {
+    fn from(error: WeightError) -> Self {
+        Self::Weights(Box::new(error))
+    }
 }
 
 impl VariantError {
@@ -175,6 +181,20 @@ impl Pipeline {
                 Err(e)
             }
         }
+    }
+
+    /// Memory that the networks of a key take besides the model's own, from above: tensors that several
+    /// adapters change count for each of them.
+    ///
+    /// # Errors
+    /// An adapter is for another model.
+    pub fn variant_bytes(&self, key: &VariantKey) -> Result<u64, AdapterError> {
+        let mut bytes = 0_u64;
+        for used in key.active_adapters() {
+            bytes = bytes.saturating_add(self.fit(&used.adapter)?.changed_bytes());
+        }
+        let vae = key.vae.as_ref().map_or(0, |vae| vae.bytes());
+        Ok(bytes.min(self.weight_bytes).saturating_add(vae))
     }
 
     fn build_variant(&self, key: &VariantKey) -> Result<Networks, VariantError> {

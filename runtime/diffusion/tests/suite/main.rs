@@ -4,6 +4,10 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod adapters;
+mod adapters_files;
+mod adapters_hypernetworks;
+mod adapters_variants;
 mod batching;
 mod control;
 mod families;
