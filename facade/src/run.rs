@@ -169,6 +169,11 @@ fn start(app: &App, public: TcpListener, internal: TcpListener) -> JoinSet<&'sta
         leases.await;
         "lease sweep"
     });
+    let orphans = tasks::fail_orphans(app.clone());
+    parts.spawn(async move {
+        orphans.await;
+        "orphan sweep"
+    });
     let uploads = tasks::abort_stale(app.clone());
     parts.spawn(async move {
         uploads.await;

@@ -1,9 +1,11 @@
 //! What runs beside the listeners. Each task lives as long as the process; one that ends early ends it.
 
 mod leases;
+mod orphans;
 mod retention;
 mod uploads;
 
 pub use leases::expire_leases;
+pub use orphans::{GRACE, Missing, fail_orphans, sweep_orphans};
 pub use retention::purge;
 pub use uploads::abort_stale;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use easel_facade::{outputs, tasks};
 use easel_protocol::worker::CLAIM_PATH;
-use easel_store::jobs::{Attempt, Claim, CompletionRecord, Holder, Job, JobFilter};
+use easel_store::jobs::{Attempt, Claim, CompletionRecord, Holder, Job, JobFilter, JobId, JobState, NewJob};
 use http::StatusCode;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
@@ -78,4 +78,35 @@ async fn old_jobs_go_with_their_pictures_and_others_stay() {
     for job in [&new, &waiting] {
         assert!(facade.app.jobs.find(job.id).await.unwrap().is_some());
     }
+}
+
+#[tokio::test]
+async fn jobs_of_a_deleted_endpoint_fail_and_say_so() {
+    let facade = Fixture::with(&[], None).await;
+    let (served, id) = (submit(&facade).await, JobId::new());
+    let orphan = NewJob {
+        id,
+        namespace: "team".into(),
+        endpoint: "deleted".into(),
+        dialect: served.dialect.clone(),
+        request: served.request.clone(),
+        checkpoint: served.checkpoint.clone(),
+        dialect_params: served.dialect_params.clone(),
+        idempotency_key: None,
+        max_tries: 3,
+        timeout_seconds: 600,
+    };
+    let start = Timestamp::now();
+    facade.app.jobs.submit(orphan, 10, start).await.unwrap();
+    let mut missing = tasks::Missing::new();
+    tasks::sweep_orphans(&facade.app, &mut missing, start).await;
+    let state = async || facade.app.jobs.find(id).await.unwrap().unwrap();
+    assert_eq!(state().await.state, JobState::Queued, "it may come back");
+    tasks::sweep_orphans(&facade.app, &mut missing, start + tasks::GRACE).await;
+    let failed = state().await;
+    assert_eq!(failed.state, JobState::Failed);
+    let failure = failed.failure.unwrap();
+    assert_eq!((failure.reason.as_str(), failure.retriable), ("EndpointDeleted", false));
+    assert!(failure.message.starts_with("Endpoint team/deleted was deleted"), "{}", failure.message);
+    assert_eq!(facade.app.jobs.find(served.id).await.unwrap().unwrap().state, JobState::Queued);
 }

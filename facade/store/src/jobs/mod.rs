@@ -11,6 +11,7 @@ mod job;
 mod lease;
 mod list;
 mod log_sync;
+mod orphans;
 mod read;
 mod retention;
 mod row;

@@ -57,6 +57,7 @@ fn main() -> ExitCode {
         queue::a_job_goes_its_way,
         queue::a_full_queue_takes_no_more,
         queue::one_key_is_one_job,
+        queue::jobs_that_nobody_will_take_can_be_failed,
         queue::hostile_text_is_only_text,
         queue::unusable_jobs_are_refused,
         queue::cancelling_stops_what_can_be_stopped,

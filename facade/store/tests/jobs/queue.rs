@@ -218,3 +218,26 @@ pub async fn waiting_ends_with_the_change(Fixture { store, .. }: Fixture) {
     store.submit(NewJob { checkpoint: model(2), ..job("x") }, 10, at(0)).await.unwrap();
     assert_eq!(waiting.await.unwrap(), 1, "the first wait ended with the change");
 }
+
+pub async fn jobs_that_nobody_will_take_can_be_failed(Fixture { store, .. }: Fixture) {
+    let mine = store.submit(job("x"), 10, at(0)).await.unwrap().job;
+    let running = store.claim(&claim_by("w"), at(1)).await.unwrap().unwrap();
+    assert_eq!(store.waited_for().await.unwrap(), [], "a running job waits for nobody");
+    for _ in 0..3 {
+        store.submit(job("x"), 10, at(2)).await.unwrap();
+    }
+    let other = NewJob { endpoint: "other".into(), ..job("x") };
+    store.submit(other, 10, at(2)).await.unwrap();
+    let mut waited_for = store.waited_for().await.unwrap();
+    waited_for.sort();
+    assert_eq!(waited_for, [("studio".into(), "demo".into()), ("studio".into(), "other".into())]);
+    let failure = FailureReport::new("EndpointDeleted", "gone", false);
+    let failed = store.fail_waiting("studio", "demo", &failure, at(9)).await.unwrap();
+    assert_eq!(failed.len(), 3);
+    for job in failed {
+        assert_eq!((job.state, job.finished_at), (JobState::Failed, Some(at(9))));
+        assert_eq!(job.failure.as_ref(), Some(&failure));
+    }
+    assert_eq!(store.find(mine.id).await.unwrap().unwrap(), running);
+    assert_eq!(store.waited_for().await.unwrap(), [("studio".into(), "other".into())]);
+}
