@@ -7,6 +7,7 @@ mod model;
 mod resnet;
 mod transformer;
 
+pub(crate) use embedding::TIME_ID_WIDTH;
 pub use embedding::{added_embedding, guidance_embedding};
 pub use input::{ControlResiduals, UnetInput};
 pub use model::Unet;
