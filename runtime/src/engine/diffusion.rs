@@ -164,7 +164,8 @@ mod tests {
 
     #[test]
     fn progress_counts_the_steps_that_were_asked_for() {
-        for (step, total, want) in [(0, 8, 0), (4, 8, 10), (8, 8, 20), (19, 19, 20), (3, 0, 20), (40, 30, 20)] {
+        for (step, total, want) in [(0, 8, 0), (4, 8, 10), (8, 8, 20), (19, 19, 20), (3, 0, 20), (40, 30, 20)]
+        {
             assert_eq!(scaled(step, total, 20), want, "{step} of {total}");
         }
     }

@@ -90,8 +90,7 @@ impl Pipeline {
                 noise,
                 brownian,
             );
-            let mut x =
-                world.noise().and_then(|n| steps.noised(None, &n)).map_err(at(Stage::Denoise))?;
+            let mut x = world.noise().and_then(|n| steps.noised(None, &n)).map_err(at(Stage::Denoise))?;
             report(on_progress, Stage::Denoise, 0, steps.len() as u32)?;
             let mut index = 0;
             while !steps.is_done(index) {

@@ -107,12 +107,8 @@ impl BrownianInterval {
         let per_length = 1.0 / (node.end - node.start);
         let deviation = (before * after * per_length).sqrt() as f32;
         let (before, per_length) = (before as f32, per_length as f32);
-        let left: Arc<[f32]> = node
-            .increment
-            .iter()
-            .zip(&noise)
-            .map(|(w, n)| before * w * per_length + deviation * n)
-            .collect();
+        let left: Arc<[f32]> =
+            node.increment.iter().zip(&noise).map(|(w, n)| before * w * per_length + deviation * n).collect();
         let right = node.increment.iter().zip(left.iter()).map(|(w, l)| w - l).collect();
         let halves = [left, right];
         self.keep(place, halves.clone());

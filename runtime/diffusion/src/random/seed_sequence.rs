@@ -88,7 +88,8 @@ mod tests {
     #[test]
     fn the_place_in_the_tree_matters() {
         let state = |entropy, key: &[u64]| SeedSequence::new(entropy, key, 24).generate_state(4);
-        let all = [state(1, &[]), state(1, &[0, 0]), state(1, &[1, 0]), state(2, &[0, 0]), state(1 << 32, &[])];
+        let all =
+            [state(1, &[]), state(1, &[0, 0]), state(1, &[1, 0]), state(2, &[0, 0]), state(1 << 32, &[])];
         for (i, a) in all.iter().enumerate() {
             assert!(all[..i].iter().all(|b| a != b), "{i}");
         }

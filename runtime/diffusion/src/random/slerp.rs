@@ -22,8 +22,11 @@ pub(super) fn slerp(at: f32, low: &[f32], high: &[f32], shape: (usize, usize, us
         // Rounding may leave a cosine just above one.
         let angle = dot.clamp(-1.0, 1.0).acos();
         let sine = angle.sin();
-        let (keep, take) =
-            if sine == 0.0 { (1.0 - at, at) } else { (((1.0 - at) * angle).sin() / sine, (at * angle).sin() / sine) };
+        let (keep, take) = if sine == 0.0 {
+            (1.0 - at, at)
+        } else {
+            (((1.0 - at) * angle).sin() / sine, (at * angle).sin() / sine)
+        };
         for i in column(c, x) {
             out[i] = keep * low[i] + take * high[i];
         }

@@ -42,12 +42,7 @@ impl Plms {
     /// The latent one timestep below `at`, were `epsilon` the noise all along.
     fn move_down(&self, at: usize, x: &Tensor, epsilon: &Tensor) -> Result<Tensor> {
         let previous = self.times.alphas[at - 1];
-        blend(
-            previous.sqrt(),
-            &clean(x, epsilon, self.times.alphas[at])?,
-            (1.0 - previous).sqrt(),
-            epsilon,
-        )
+        blend(previous.sqrt(), &clean(x, epsilon, self.times.alphas[at])?, (1.0 - previous).sqrt(), epsilon)
     }
 
     /// The noise that the step goes by.

@@ -50,8 +50,7 @@ fn philox_is_the_reference_to_the_last_place() {
 #[test]
 fn seeds_of_a_tree_are_those_of_numpy() {
     let golden = tensors("samplers/noise.safetensors");
-    let cases: [(u64, &[u64]); 4] =
-        [(0, &[]), (5, &[0, 0]), (5, &[9, 3]), ((1 << 63) + 1, &[1 << 33, 40])];
+    let cases: [(u64, &[u64]); 4] = [(0, &[]), (5, &[0, 0]), (5, &[9, 3]), ((1 << 63) + 1, &[1 << 33, 40])];
     for (entropy, key) in cases {
         let name = std::iter::once(&entropy).chain(key).map(u64::to_string).collect::<Vec<_>>().join(".");
         let want = golden[&format!("seeds.{name}")].to_vec1::<i64>().unwrap();
@@ -66,9 +65,7 @@ fn brownian_noise_is_torchsdes_bit_for_bit() {
     let golden = tensors("samplers/noise.safetensors");
     let times = golden["brownian.times"].to_vec2::<f32>().unwrap();
     let seeds = [1, 42, (1 << 40) + 7];
-    for (name, source, shape) in
-        [("cpu", NoiseSource::Cpu, (4, 4, 4)), ("nv", NoiseSource::Nv, (4, 2, 2))]
-    {
+    for (name, source, shape) in [("cpu", NoiseSource::Cpu, (4, 4, 4)), ("nv", NoiseSource::Nv, (4, 2, 2))] {
         let mut noise = BrownianNoise::new(&seeds, shape, source, (0.0291675, 14.614642));
         let want = &golden[&format!("brownian.{name}")];
         for (i, pair) in times.iter().enumerate() {
@@ -120,7 +117,8 @@ fn first_and_later_noise_is_that_of_the_web_ui() {
     for (name, seeds, options) in cases {
         let want = &golden[&format!("image.{name}")];
         // An angle between noises is the arc cosine of a sum in f32.
-        let allowed = if options.variation.is_some() || options.source == NoiseSource::Nv { 2e-6 } else { 0.0 };
+        let allowed =
+            if options.variation.is_some() || options.source == NoiseSource::Nv { 2e-6 } else { 0.0 };
         let mut noise = LatentNoise::with_options(&seeds, (4, 6, 5), options);
         for draw in 0..3 {
             let got = noise.draw().unwrap();

@@ -152,10 +152,8 @@ fn every_sampler_draws_the_references_pictures() {
     let spread: serde_json::Value = serde_json::from_str(&text).unwrap();
     for sampler in Sampler::all() {
         let name = sampler.name();
-        let request = TextToImage {
-            negative_prompt: String::new(),
-            ..request(name, Schedule::Automatic, None)
-        };
+        let request =
+            TextToImage { negative_prompt: String::new(), ..request(name, Schedule::Automatic, None) };
         let go = &mut |_| ControlFlow::Continue(());
         let latents = model().denoise(&request, go).unwrap();
         // Three times the reference's own rounding; a tenth of a thousandth of the latents' size at least.

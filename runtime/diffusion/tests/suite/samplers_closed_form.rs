@@ -89,7 +89,10 @@ fn compare(name: &str, got: &[Tensor], want: &Tensor, allowed: f64) -> f64 {
         let size = want.iter().fold(1.0_f64, |m, v| m.max(f64::from(v.abs())));
         for (a, b) in got.iter().zip(&want) {
             let off = f64::from((a - b).abs()) / size;
-            assert!(off <= allowed, "{name}, latent {i}: {a} is not {b}; {off:e} of {size}, allowed {allowed:e}");
+            assert!(
+                off <= allowed,
+                "{name}, latent {i}: {a} is not {b}; {off:e} of {size}, allowed {allowed:e}"
+            );
             worst = worst.max(off);
         }
     }
@@ -125,7 +128,8 @@ fn every_question_and_answer_is_the_references() {
                 let off = f64::from((got - want).abs() / want.max(0.01));
                 assert!(off <= of_levels, "{name}: asked at {got}, not {want}; allowed {of_levels:e}");
             }
-            let origin = "relative to the latents' size; 3x the reference's own f32-f64 spread, at least 5e-6";
+            let origin =
+                "relative to the latents' size; 3x the reference's own f32-f64 spread, at least 5e-6";
             parity::record("Samplers in closed form", &name, worst, allowed, origin);
         }
     }
@@ -177,7 +181,8 @@ fn every_sampler_finds_the_only_picture() {
                 x = steps.step(index, &x, &mut world).unwrap();
                 index += 1;
             }
-            let worst = values(&x).iter().zip(values(&picture)).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+            let worst =
+                values(&x).iter().zip(values(&picture)).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
             // Those that end at the smallest level of training, not at zero, keep its noise.
             let left = if sampler.entry().uses_schedule { 0.15 } else { 0.2 };
             assert!(worst < left, "{sampler}, start {start:?}: {worst}");
