@@ -40,21 +40,23 @@ impl Blueprint {
     pub(super) fn build(&self, options: Arc<BuildOptions>) -> Result<Networks, WeightError> {
         let root = Params::with(Arc::clone(&self.weights), options);
         Ok(Networks {
-            text: self.text(&root)?,
+            text: TextEncoders::new(style(self.family), self.encoders(&root)?)?,
             unet: Unet::load(&root.at("unet"), self.unet.clone())?,
             vae: Vae::load(&root.at("vae"), self.vae.clone())?,
             preview: if self.taesd { Some(TinyVae::load(&root.at("taesd"))?) } else { None },
         })
     }
 
-    fn text(&self, root: &Params) -> Result<TextEncoders, WeightError> {
-        let style = match self.family {
-            Family::Sd1 | Family::Unknown => TextStyle::Sd1,
-            Family::Sd2 => TextStyle::Sd2,
-            Family::Sdxl => TextStyle::Sdxl,
-            Family::SdxlRefiner => TextStyle::SdxlRefiner,
-        };
-        let clips = self.clips.iter().map(|(part, config)| ClipText::load(&root.at(part), config.clone()));
-        TextEncoders::new(style, clips.collect::<Result<_, _>>()?)
+    fn encoders(&self, root: &Params) -> Result<Vec<ClipText>, WeightError> {
+        self.clips.iter().map(|(at, clip)| ClipText::load(&root.at(at), clip.clone())).collect()
+    }
+}
+
+fn style(family: Family) -> TextStyle {
+    match family {
+        Family::Sd1 | Family::Unknown => TextStyle::Sd1,
+        Family::Sd2 => TextStyle::Sd2,
+        Family::Sdxl => TextStyle::Sdxl,
+        Family::SdxlRefiner => TextStyle::SdxlRefiner,
     }
 }
