@@ -7,7 +7,8 @@ use std::sync::Arc;
 use candle_core::{Tensor, safetensors};
 use easel_diffusion::pipeline::{AdapterUse, Networks, SeparateVae, VariantKey};
 use easel_diffusion::weights::Padding;
-use easel_diffusion::{Pipeline, TextToImage};
+use easel_diffusion::text::EncodeOptions;
+use easel_diffusion::{Pipeline, Request};
 
 use crate::adapters::{adapter, names, unet_output, weights};
 use crate::golden::{Tensors, bits, folder, load, model, path, tensors};
@@ -47,7 +48,7 @@ fn every_tensor_is_bit_for_bit_what_it_was_before_the_adapters() {
 
 fn latents(model: &Pipeline) -> Vec<u32> {
     let request =
-        TextToImage { prompt: "a cat".into(), width: 64, height: 64, steps: 2, ..Default::default() };
+        Request { prompt: "a cat".into(), width: 64, height: 64, steps: 2, ..Default::default() };
     bits(&model.denoise(&request, &mut |_| ControlFlow::Continue(())).unwrap())
 }
 
@@ -55,7 +56,7 @@ fn latents(model: &Pipeline) -> Vec<u32> {
 fn pictures_without_an_adapter_do_not_remember_it() {
     let model = load(&path("tiny-sd1.safetensors"));
     let before = latents(&model);
-    let hidden = |n: &Networks| bits(&n.text.encode("a cat", 1).unwrap().context);
+    let hidden = |n: &Networks| bits(&n.text.encode("a cat", &EncodeOptions::default()).unwrap().context);
     let plain = hidden(&model.variant(&VariantKey::default()).unwrap());
     let adapted = model.variant(&with("lora", 0.7, 1.0)).unwrap();
     assert_ne!(hidden(&adapted), plain);
