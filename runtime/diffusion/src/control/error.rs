@@ -12,8 +12,8 @@ pub enum ControlError {
     Weights(#[from] WeightError),
     #[error(transparent)]
     Folder(#[from] FolderError),
-    #[error(transparent)]
-    Config(#[from] ConfigError),
+    #[error("the ControlNet in {path} has a shape that is not built")]
+    Config { path: String, source: ConfigError },
     #[error("{path} is {found}, not a ControlNet: {remedy}")]
     WrongKind { path: String, found: String, remedy: &'static str },
     #[error(
@@ -44,7 +44,7 @@ impl ControlError {
         match self {
             Self::Weights(e) => e.reason(),
             Self::Folder(e) => e.reason(),
-            Self::Config(e) => e.reason(),
+            Self::Config { source, .. } => source.reason(),
             Self::WrongKind { .. } => "NotAControlNet",
             Self::Family { .. } => "WrongFamily",
             Self::Hint { source, .. } => source.reason(),
@@ -60,7 +60,7 @@ impl ControlError {
         match self {
             Self::Weights(e) => e.retriable(),
             Self::Folder(e) => e.retriable(),
-            Self::Config(e) => e.retriable(),
+            Self::Config { source, .. } => source.retriable(),
             Self::Hint { source, .. } => source.retriable(),
             Self::WrongKind { .. }
             | Self::Family { .. }

@@ -21,43 +21,42 @@ pub const HINT_SCALE: usize = 8;
 /// Colours up to which a hint is a map of classes, whose colours must not be mixed.
 const MAX_CLASSES: usize = 199;
 
-/// `[1, 3, height, width]` from 0 to 1, and -1 under the mask.
+/// Brings a hint to the picture's size.
 ///
 /// # Errors
 /// The hint is empty or over the limits, or its mask is of another size.
-pub fn hint_tensor(
+pub fn fit_hint(
     hint: &Prepared,
     mode: ResizeMode,
     width: u32,
     height: u32,
-) -> std::result::Result<Result<Tensor>, RasterError> {
+) -> std::result::Result<Prepared, RasterError> {
     check_size(hint.picture.width(), hint.picture.height())?;
     check_size(width, height)?;
     let colours = Colours::of(&hint.picture);
     let border = border_colour(&hint.picture);
     let picture = place(&hint.picture, mode, (width, height), border, |p, w, h| colours.resize(p, w, h))?;
-    let mask = match &hint.mask {
-        None => None,
-        Some(mask) => {
-            check_mask(mask.dimensions(), hint.picture.dimensions())?;
-            let area = |mask: &GrayImage, w, h| smooth(mask, w, h);
-            Some(place(mask, mode, (width, height), image::Luma([0]), area)?)
-        }
-    };
-    Ok(to_tensor(&picture, mask.as_ref()))
+    let Some(mask) = &hint.mask else { return Ok(picture.into()) };
+    check_mask(mask.dimensions(), hint.picture.dimensions())?;
+    let area = |mask: &GrayImage, w, h| smooth(mask, w, h);
+    // What the border adds to the picture is there to be invented.
+    let mask = place(mask, mode, (width, height), image::Luma([255]), area)?;
+    Ok(Prepared { picture, mask: Some(mask) })
 }
 
-fn to_tensor(picture: &RgbImage, mask: Option<&GrayImage>) -> Result<Tensor> {
-    let (width, height) = picture.dimensions();
+/// `[1, 3, h, w]` from 0 to 1, and -1 where the mask is above one half.
+///
+/// # Errors
+/// Memory for the tensor cannot be had.
+pub fn hint_tensor(hint: &Prepared) -> Result<Tensor> {
+    let (width, height) = hint.picture.dimensions();
     let mut values = Vec::with_capacity(3 * width as usize * height as usize);
     for c in 0..3 {
-        values.extend(picture.pixels().map(|pixel| f32::from(pixel.0[c]) / 255.0));
-    }
-    if let Some(mask) = mask {
-        let plane = mask.as_raw().len();
-        for (i, value) in values.iter_mut().enumerate() {
-            if mask.as_raw()[i % plane] > 127 {
-                *value = -1.0;
+        let plane = hint.picture.pixels().map(|pixel| f32::from(pixel.0[c]) / 255.0);
+        match &hint.mask {
+            None => values.extend(plane),
+            Some(mask) => {
+                values.extend(plane.zip(mask.as_raw()).map(|(v, m)| if *m > 127 { -1.0 } else { v }));
             }
         }
     }
@@ -186,7 +185,8 @@ mod tests {
     use super::*;
 
     fn values(hint: &Prepared, mode: ResizeMode, width: u32, height: u32) -> Vec<f32> {
-        hint_tensor(hint, mode, width, height).unwrap().unwrap().flatten_all().unwrap().to_vec1().unwrap()
+        let fitted = fit_hint(hint, mode, width, height).unwrap();
+        hint_tensor(&fitted).unwrap().flatten_all().unwrap().to_vec1().unwrap()
     }
 
     #[test]
@@ -197,6 +197,16 @@ mod tests {
         assert_eq!(got[..8], [-1.0, -1.0, -1.0, -1.0, 1.0, 1.0, 1.0, 1.0]);
         assert_eq!(got[64 + 4], 0.0);
         assert_eq!(got[128 + 4], 0.2);
+    }
+
+    #[test]
+    fn the_border_around_a_masked_picture_is_masked() {
+        let mask = Some(GrayImage::new(8, 8));
+        let hint = Prepared { picture: RgbImage::from_pixel(8, 8, Rgb([51; 3])), mask };
+        let got = values(&hint, ResizeMode::ResizeAndFill, 16, 8);
+        let row = |from: usize| &got[from..from + 16];
+        assert!(row(0)[..4].iter().chain(&row(0)[12..]).all(|v| *v == -1.0), "{:?}", row(0));
+        assert!(row(0)[4..12].iter().all(|v| *v == 0.2), "{:?}", row(0));
     }
 
     #[test]
@@ -220,10 +230,10 @@ mod tests {
     #[test]
     fn hostile_sizes_are_errors() {
         let hint = Prepared::from(RgbImage::new(1, 4000));
-        let refused = |mode, w, h| hint_tensor(&hint, mode, w, h).unwrap_err().reason();
+        let refused = |mode, w, h| fit_hint(&hint, mode, w, h).unwrap_err().reason();
         assert_eq!(refused(ResizeMode::CropAndResize, 512, 512), "PictureTooLarge");
         assert_eq!(refused(ResizeMode::JustResize, 1 << 20, 8), "PictureTooLarge");
         let empty = Prepared::from(RgbImage::new(0, 0));
-        assert_eq!(hint_tensor(&empty, ResizeMode::JustResize, 8, 8).unwrap_err().reason(), "EmptyPicture");
+        assert_eq!(fit_hint(&empty, ResizeMode::JustResize, 8, 8).unwrap_err().reason(), "EmptyPicture");
     }
 }

@@ -12,7 +12,7 @@ pub mod preprocess;
 mod unit;
 
 pub use error::ControlError;
-pub use hint::{HINT_SCALE, hint_tensor};
+pub use hint::{HINT_SCALE, fit_hint, hint_tensor};
 pub use load::ControlOptions;
 pub use mode::{ControlMode, UnknownControlMode};
 pub use network::{ControlNet, HintEmbedding};

@@ -30,6 +30,7 @@ pub struct ControlNet {
     mid: Conv2d,
     pub(super) global_pool: bool,
     pub(super) blue_first: bool,
+    pub(super) weight_bytes: u64,
 }
 
 /// A hint as the network adds it to its first convolution: `[batch, channels, h, w]`. It does not depend
@@ -42,7 +43,7 @@ impl ControlNet {
     ///
     /// # Errors
     /// A tensor is missing, of another shape, or not finite.
-    pub fn build(p: &Params, config: UnetConfig) -> std::result::Result<Self, WeightError> {
+    pub(super) fn build(p: &Params, config: UnetConfig) -> std::result::Result<Self, WeightError> {
         let zero = |p: &Params, channels: usize| Conv2d::load(p, channels, channels, 1);
         let down = skip_channels(&config)
             .into_iter()
@@ -58,12 +59,18 @@ impl ControlNet {
             config,
             global_pool: false,
             blue_first: false,
+            weight_bytes: 0,
         })
     }
 
     /// The shape it was built with.
     pub fn config(&self) -> &UnetConfig {
         &self.config
+    }
+
+    /// Memory of the loaded weights, for estimates.
+    pub fn weight_bytes(&self) -> u64 {
+        self.weight_bytes
     }
 
     /// Does it give one value for each channel, as networks for shuffled pictures do? Such a network is

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use candle_core::{Device, Result, Tensor};
 
 use super::error::ControlError;
-use super::hint::{HINT_SCALE, hint_tensor};
+use super::hint::{HINT_SCALE, fit_hint, hint_tensor};
 use super::mode::ControlMode;
 use super::network::{ControlNet, HintEmbedding};
 use super::preprocess::Prepared;
@@ -69,9 +69,9 @@ impl ControlUnit {
                 return Err(ControlError::Range { unit, what, value, minimum, maximum });
             }
         }
-        let hint = hint_tensor(&self.hint, self.resize_mode, width, height)
+        let hint = fit_hint(&self.hint, self.resize_mode, width, height)
             .map_err(|source| ControlError::Hint { unit, width, height, source })?;
-        let embedding = hint.and_then(|hint| self.net.embed(&hint));
+        let embedding = hint_tensor(&hint).and_then(|hint| self.net.embed(&hint));
         Ok(ActiveUnit {
             net: Arc::clone(&self.net),
             hint: embedding.map_err(|source| ControlError::Tensor { source })?,

@@ -277,7 +277,10 @@ fn an_inpainting_latent_is_read_up_to_its_fourth_channel() {
 #[test]
 fn another_family_is_named_with_tensor_shapes_and_remedy() {
     let unet = model().unet().config();
-    net("sd1-a").check_fits(unet).unwrap();
+    let own = net("sd1-a");
+    own.check_fits(unet).unwrap();
+    let elements: usize = original("sd1-a").values().map(Tensor::elem_count).sum();
+    assert_eq!(own.weight_bytes(), 4 * elements as u64);
     let error = net("sdxl").check_fits(unet).unwrap_err();
     assert_eq!(error.reason(), "WrongFamily");
     let text = error.to_string();

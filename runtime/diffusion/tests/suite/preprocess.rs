@@ -2,9 +2,11 @@
 
 use candle_core::Tensor;
 use easel_diffusion::control::preprocess::{Prepared, Source, canny, preprocess};
+use easel_diffusion::control::{fit_hint, hint_tensor};
+use easel_diffusion::raster::ResizeMode;
 use image::{GrayImage, RgbImage};
 
-use crate::golden::{Tensors, tensors};
+use crate::golden::{Tensors, tensors, values};
 use crate::parity;
 use crate::raster::{bytes, rgb};
 
@@ -84,6 +86,29 @@ fn enlarging_is_opencvs_up_to_a_tie() {
     println!("{} of {} values differ", off.len(), want.as_raw().len());
     // Sums in another order: 3 values of 66432 lie so near a middle that they become the other level.
     assert!(off.iter().all(|d| *d == 1) && off.len() <= want.as_raw().len() / 10_000, "{}", off.len());
+}
+
+#[test]
+fn hints_are_fitted_as_in_the_extension() {
+    let golden = golden();
+    let hint = Prepared::from(rgb(&golden["in"]));
+    let mut seen = 0;
+    for (name, want) in golden.iter().filter(|(name, _)| name.starts_with("hint.")) {
+        let mode = match name.split('.').nth(1) {
+            Some("stretch") => ResizeMode::JustResize,
+            Some("crop") => ResizeMode::CropAndResize,
+            _ => ResizeMode::ResizeAndFill,
+        };
+        let (height, width, _) = want.dims3().unwrap();
+        let got = hint_tensor(&fit_hint(&hint, mode, width as u32, height as u32).unwrap()).unwrap();
+        let want: Vec<f32> = bytes(&want.permute((2, 0, 1)).unwrap().contiguous().unwrap())
+            .into_iter()
+            .map(|v| f32::from(v) / 255.0)
+            .collect();
+        assert!(values(&got) == want, "{name}");
+        seen += 1;
+    }
+    assert_eq!(seen, 5);
 }
 
 #[test]

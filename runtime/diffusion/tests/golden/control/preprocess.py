@@ -87,6 +87,32 @@ def preprocessors():
     keep("shuffle.80", shuffled(small, np.random.RandomState(7)))
 
 
+def fitted(image, mode, width, height):
+    """The extension's resize modes for hints with many colours: stretched, cut, with a border."""
+    old_height, old_width = image.shape[:2]
+    scales = height / old_height, width / old_width
+    if mode == "stretch":
+        return cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
+    scale = max(scales) if mode == "crop" else min(scales)
+    size = int(np.round(old_width * scale)), int(np.round(old_height * scale))
+    smaller = size[0] * size[1] < old_width * old_height
+    small = cv2.resize(image, size, interpolation=cv2.INTER_AREA if smaller else cv2.INTER_CUBIC)
+    if mode == "crop":
+        left, top = max(0, (size[0] - width) // 2), max(0, (size[1] - height) // 2)
+        return small[top : top + height, left : left + width]
+    edges = np.concatenate([image[0], image[-1], image[:, 0], image[:, -1]])
+    out = np.tile(np.median(edges, axis=0).astype(np.uint8), (height, width, 1))
+    left, top = max(0, (width - size[0]) // 2), max(0, (height - size[1]) // 2)
+    out[top : top + size[1], left : left + size[0]] = small
+    return out
+
+
+def hints():
+    image = OUT["in"].numpy()
+    for mode, width, height in [("stretch", 64, 88), ("crop", 72, 80), ("border", 72, 80), ("crop", 96, 64), ("border", 96, 64)]:
+        keep(f"hint.{mode}.{width}x{height}", fitted(image, mode, width, height))
+
+
 def shuffled(image, random, patch=256):
     height, width = image.shape[:2]
 
@@ -104,5 +130,6 @@ def shuffled(image, random, patch=256):
 
 edges()
 preprocessors()
+hints()
 save_file(OUT, HERE / "preprocess.safetensors")
 print(cv2.__version__, sum(t.numel() * t.element_size() for t in OUT.values()))
