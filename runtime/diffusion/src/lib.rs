@@ -5,8 +5,8 @@
 //! held to golden tensors of the reference (`tests/golden`); every one of them computes through
 //! [`ops`], whose reference back end is candle on the CPU.
 //!
-//! There is no network, clock or environment in here; files are the only input and output, and every
-//! file is taken for hostile until its header is checked.
+//! There is no network or environment in here, and no clock but for a [`Batcher`]'s patience; files are the
+//! only input and output, and every file is taken for hostile until its header is checked.
 
 pub mod adapters;
 pub mod config;

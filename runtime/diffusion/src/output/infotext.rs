@@ -87,7 +87,7 @@ fn noise(pairs: &mut Pairs, request: &Request, picture: u32) {
         pairs.add("Denoising strength", strength);
     }
     pairs.add_if(request.clip_skip > 1, "Clip skip", request.clip_skip);
-    pairs.add_if(request.ensd != 0, "ENSD", request.ensd);
+    pairs.add_if(request.ensd != 0 && request.sampler.entry().uses_ensd, "ENSD", request.ensd);
     // A1111 takes its noise from the GPU unless it says so.
     pairs.add_if(request.noise_source != NoiseSource::Gpu, "RNG", request.noise_source.name());
     pairs.add_if(request.tiling, "Tiling", "True");
@@ -106,6 +106,16 @@ fn sampler(pairs: &mut Pairs, request: &Request) {
         pairs.add_if(churn.s_tmax.is_finite(), "Sigma tmax", decimal(churn.s_tmax));
     }
     pairs.add_if(entry.s_noise && churn.s_noise != 1.0, "Sigma noise", decimal(churn.s_noise));
+    pairs.add_if(request.discard_penultimate, "Discard penultimate sigma", "True");
+    for (key, value) in [
+        ("Schedule min sigma", request.sigmas.sigma_min),
+        ("Schedule max sigma", request.sigmas.sigma_max),
+        ("Schedule rho", request.sigmas.rho),
+    ] {
+        if let Some(value) = value {
+            pairs.add(key, decimal(value));
+        }
+    }
     let emphasis = request.emphasis;
     pairs.add_if(emphasis != EmphasisMode::Original, "Emphasis", emphasis.name());
     pairs.add_if(request.guidance_rescale != 0.0, "Guidance rescale", decimal(request.guidance_rescale));

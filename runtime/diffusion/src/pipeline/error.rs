@@ -67,7 +67,7 @@ pub enum GenerateError {
     #[error(transparent)]
     Variant(#[from] VariantError),
     #[error(transparent)]
-    Control(#[from] ControlError),
+    Control(Box<ControlError>),
     #[error(transparent)]
     Raster(#[from] RasterError),
     #[error("the arithmetic of the {stage:?} stage failed")]
@@ -100,5 +100,11 @@ impl GenerateError {
             Self::Cancelled | Self::NotFinite { .. } | Self::Memory { .. } | Self::Tensor { .. } => false,
             Self::Text(e) => e.retriable(),
         }
+    }
+}
+
+impl From<ControlError> for GenerateError {
+    fn from(error: ControlError) -> Self {
+        Self::Control(Box::new(error))
     }
 }

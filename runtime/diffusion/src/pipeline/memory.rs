@@ -1,9 +1,11 @@
 //! How much memory a generation takes, before it is started.
 
-use crate::config::{UnetConfig, VaeConfig};
+use crate::config::{ModelVariant, UnetConfig, VaeConfig};
 use crate::ops::MAX_SCORES;
 
+use super::batching::ROWS_ALONE;
 use super::load::Pipeline;
+use super::prompts::Plans;
 use super::request::{HiresPlan, Request};
 
 /// Bytes of an f32.
@@ -34,13 +36,24 @@ impl Pipeline {
             (height, width) = (height.max(side(plan.enlarged.1)), width.max(side(plan.enlarged.0)));
         }
         let pictures = u64::from(request.batch_size.min(1 << 10));
-        let batch = pictures * if request.guidance_scale == 1.0 { 1 } else { 2 };
+        let batch = (pictures * self.rows_per_picture(request)).min(ROWS_ALONE as u64);
         let brought = request.mode.source().map_or(0, |s| s.picture.len() as u64 * COPIES);
         let threads = std::thread::available_parallelism().map_or(1, |n| n.get() as u64);
         let unet = unet_bytes(self.base.unet.config(), batch, height, width, threads);
         let vae = vae_bytes(self.base.vae.config(), height, width, threads);
         let pixels = pictures * height * width * scale * scale * 3;
         self.weight_bytes + unet.max(vae) + pixels + brought + PROCESS
+    }
+
+    /// Evaluations of the UNet for one picture and moment: one for each part of the prompt, one for the
+    /// negative prompt, and one without the picture where the model edits one.
+    fn rows_per_picture(&self, request: &Request) -> u64 {
+        let parts = Plans::new(request, None).positive.parts().len() as u64;
+        match self.variant {
+            ModelVariant::InstructPix2Pix => parts + 2,
+            ModelVariant::TextToImage | ModelVariant::Inpainting if request.guidance_scale == 1.0 => parts,
+            ModelVariant::TextToImage | ModelVariant::Inpainting => parts + 1,
+        }
     }
 }
 

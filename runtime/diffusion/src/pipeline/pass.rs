@@ -4,7 +4,7 @@ use candle_core::{Result, Tensor};
 
 use crate::random::{BrownianNoise, LatentNoise, NoiseOptions, Variation};
 use crate::samplers::{Options, Plan, Sampler, Start, Steps};
-use crate::schedule::Schedule;
+use crate::schedule::{AlignedModel, Schedule, SigmaOptions};
 
 use super::batching::{Batcher, Evaluator};
 use super::error::GenerateError;
@@ -49,13 +49,15 @@ impl Pass<'_> {
 
     fn walk(&self) -> Box<dyn Steps> {
         let request = self.request;
+        let aligned = if self.base.is_sdxl { AlignedModel::Sdxl } else { AlignedModel::Sd1 };
         let options = Options {
             eta: request.eta,
             s_churn: request.churn.s_churn,
             s_tmin: request.churn.s_tmin,
             s_tmax: request.churn.s_tmax,
             s_noise: request.churn.s_noise,
-            ..Default::default()
+            discard_penultimate: request.discard_penultimate,
+            sigmas: SigmaOptions { aligned, ..request.sigmas },
         };
         let plan =
             Plan { options, start: self.start, ..Plan::new(self.base.table, self.steps, self.schedule) };
@@ -102,8 +104,8 @@ impl Company<'_> {
         count: &mut Count,
     ) -> std::result::Result<Tensor, GenerateError> {
         let mut steps = self.pass.walk();
-        let before = count.done;
-        let expected = steps.len() as u32;
+        let done_before = count.done;
+        let others = count.total.saturating_sub(steps.len() as u32);
         let init = self.init(begin).map_err(|e| reporter.failed(Stage::Denoise, e))?;
         let mut world = self.world(begin, &*steps, reporter);
         let mut x = world
@@ -117,10 +119,9 @@ impl Company<'_> {
             let result = steps.step(index, &x, &mut world);
             x = result.map_err(|e| world.reporter.failed(Stage::Denoise, e))?;
             index += 1;
+            count.done = done_before + index as u32;
             // A sampler that chooses its steps corrects the total as it goes.
-            count.total =
-                (count.total + steps.len() as u32).saturating_sub(expected).max(before + index as u32);
-            count.done = before + index as u32;
+            count.total = (others + steps.len() as u32).max(count.done);
             world.reporter.report(Stage::Denoise, count.done, count.total)?;
             self.preview(&mut world)?;
         }

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use candle_core::{Tensor, safetensors};
 use easel_diffusion::pipeline::{AdapterUse, Networks, SeparateVae, VariantKey};
-use easel_diffusion::weights::Padding;
 use easel_diffusion::text::EncodeOptions;
+use easel_diffusion::weights::Padding;
 use easel_diffusion::{Pipeline, Request};
 
 use crate::adapters::{adapter, names, unet_output, weights};
@@ -47,8 +47,7 @@ fn every_tensor_is_bit_for_bit_what_it_was_before_the_adapters() {
 }
 
 fn latents(model: &Pipeline) -> Vec<u32> {
-    let request =
-        Request { prompt: "a cat".into(), width: 64, height: 64, steps: 2, ..Default::default() };
+    let request = Request { prompt: "a cat".into(), width: 64, height: 64, steps: 2, ..Default::default() };
     bits(&model.denoise(&request, &mut |_| ControlFlow::Continue(())).unwrap())
 }
 

@@ -10,4 +10,4 @@ mod seat;
 
 pub use batcher::{Batcher, BatcherStats};
 pub(super) use row::Row;
-pub(super) use seat::Evaluator;
+pub(super) use seat::{Evaluator, ROWS_ALONE};

@@ -11,7 +11,7 @@ use super::forward::forward;
 use super::row::Row;
 
 /// Rows of one pass of a job by itself: sixteen pictures with guidance.
-const ROWS_ALONE: usize = 32;
+pub(in crate::pipeline) const ROWS_ALONE: usize = 32;
 
 /// The job's own thread, or the batcher at which it has a seat while this lives.
 #[derive(Debug)]

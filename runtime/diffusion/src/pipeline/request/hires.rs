@@ -99,15 +99,16 @@ impl HiresPlan {
                 Self { enlarged: (times(width), times(height)), cut: (0, 0) }
             }
             HiresSize::Exact { width: to_width, height: to_height } => {
-                let (w, h) = (u64::from(width), u64::from(height));
+                let (w, h) = (u64::from(width.max(1)), u64::from(height.max(1)));
                 let (tw, th) = (u64::from(to_width), u64::from(to_height));
                 // The side that must grow more sets the size; the other one sticks out.
                 let enlarged = if w * th < tw * h {
-                    (to_width, (tw * h / w) as u32)
+                    (to_width, clamped(tw * h / w))
                 } else {
-                    ((th * w / h) as u32, to_height)
+                    (clamped(th * w / h), to_height)
                 };
-                let cut = ((enlarged.0 - to_width) / 8, (enlarged.1 - to_height) / 8);
+                let over = |side: u32, to: u32| side.saturating_sub(to) / 8;
+                let cut = (over(enlarged.0, to_width), over(enlarged.1, to_height));
                 Self { enlarged, cut }
             }
         }
@@ -117,6 +118,10 @@ impl HiresPlan {
     pub fn latents(self) -> (u32, u32) {
         (self.enlarged.0 / 8 - self.cut.0, self.enlarged.1 / 8 - self.cut.1)
     }
+}
+
+fn clamped(side: u64) -> u32 {
+    u32::try_from(side).unwrap_or(u32::MAX)
 }
 
 #[cfg(test)]

@@ -27,6 +27,9 @@ const MASK_BLUR: RangeInclusive<u32> = 0..=64;
 const MASK_PADDING: RangeInclusive<u32> = 0..=256;
 const CHURN: RangeInclusive<f64> = 0.0..=100.0;
 const SIGMA: RangeInclusive<f64> = 0.0..=f64::INFINITY;
+/// Near zero the power of the Karras schedule leaves the range of f32.
+const RHO: RangeInclusive<f64> = 0.1..=100.0;
+const LEVEL: RangeInclusive<f64> = 0.001..=1000.0;
 const S_NOISE: RangeInclusive<f64> = 0.0..=4.0;
 /// Longest prompt in characters: some 130 chunks if every character is a token.
 const MAX_PROMPT: usize = 10_000;
@@ -84,7 +87,16 @@ impl Request {
         number("s_churn", self.churn.s_churn, &CHURN)?;
         number("s_tmin", self.churn.s_tmin, &SIGMA)?;
         number("s_tmax", self.churn.s_tmax, &SIGMA)?;
-        number("s_noise", self.churn.s_noise, &S_NOISE)
+        number("s_noise", self.churn.s_noise, &S_NOISE)?;
+        let sigmas = &self.sigmas;
+        for (field, value, limits) in [
+            ("schedule rho", sigmas.rho, &RHO),
+            ("schedule sigma_min", sigmas.sigma_min, &LEVEL),
+            ("schedule sigma_max", sigmas.sigma_max, &LEVEL),
+        ] {
+            value.map_or(Ok(()), |value| number(field, value, limits))?;
+        }
+        Ok(())
     }
 
     fn check_hires(&self, hires: &Hires) -> Result<(), RequestError> {

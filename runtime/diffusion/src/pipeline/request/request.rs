@@ -3,7 +3,7 @@
 use crate::control::ControlUnit;
 use crate::random::NoiseSource;
 use crate::samplers::Sampler;
-use crate::schedule::Schedule;
+use crate::schedule::{Schedule, SigmaOptions};
 use crate::text::EmphasisMode;
 
 use super::hires::Hires;
@@ -48,6 +48,11 @@ pub struct Request {
     /// Added to the seed of the noise that samplers draw after the first: A1111's ENSD.
     pub ensd: u32,
     pub churn: Churn,
+    /// Leave out the last noise level before zero, where the sampler does not do so anyway.
+    pub discard_penultimate: bool,
+    /// Bounds and curvature of the schedule; which model's levels `Align Your Steps` takes is the
+    /// pipeline's business.
+    pub sigmas: SigmaOptions,
     /// How closely an instruct-pix2pix model keeps to the picture; `None` is 1.5.
     pub image_guidance_scale: Option<f32>,
     /// Networks that steer the composition. Where only the masked part is drawn, hints are of that part.
@@ -80,6 +85,8 @@ impl Default for Request {
             noise_source: NoiseSource::Cpu,
             ensd: 0,
             churn: Churn::default(),
+            discard_penultimate: false,
+            sigmas: SigmaOptions::default(),
             image_guidance_scale: None,
             control: Vec::new(),
         }
