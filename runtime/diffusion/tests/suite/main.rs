@@ -1,6 +1,6 @@
 //! The engine against the golden tensors of the reference, and against bad input.
 //!
-//! `golden/make.py` wrote everything under `golden/`; these tests need neither Python nor a network.
+//! The scripts under `golden/` wrote everything there; these tests need neither Python nor a network.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
@@ -8,13 +8,19 @@ mod adapters;
 mod adapters_files;
 mod adapters_hypernetworks;
 mod adapters_variants;
+mod fuzz_prompt;
 mod golden;
 mod hostile;
 mod load;
 mod networks;
 mod parity;
 mod pipeline;
+mod prompt_grammar;
+mod prompt_plan;
+mod prompt_properties;
 mod random;
 mod samplers;
 mod schedule;
 mod text;
+mod text_encoders;
+mod text_families;
