@@ -25,12 +25,12 @@ impl Module {
                 base.broadcast_mul(&along(&multiplier(&by.tensor, *style, strength)?, base, side)?)?
             }
             Factors::Full(_) | Factors::LowRank(_) | Factors::Hadamard(..) | Factors::Kronecker(..) => {
-                let change = (shaped(&product(factors)?, base)? * self.scale)?;
+                let change = times(shaped(&product(factors)?, base)?, self.scale)?;
                 let change = match &self.norms {
                     Some(norms) => normed_change(base, &change, norms)?,
                     None => change,
                 };
-                (base + (change * strength)?)?
+                (base + times(change, strength)?)?
             }
         };
         Ok(Some(changed))
@@ -49,6 +49,11 @@ impl Module {
             _ => Ok(None),
         }
     }
+}
+
+/// A multiplication by one is a pass over the memory for nothing.
+fn times(x: Tensor, factor: f64) -> Result<Tensor> {
+    if factor == 1.0 { Ok(x) } else { x * factor }
 }
 
 /// `[out, in · kernel]`, or any shape for a full difference.

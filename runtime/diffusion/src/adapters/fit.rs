@@ -169,12 +169,19 @@ impl WeightPatch for AdapterPatch {
             _ => None,
         };
         let Some(changed) = changed else { return Ok(None) };
-        let values = changed.flatten_all().and_then(|t| t.to_vec1::<f32>()).map_err(failed)?;
-        match values.iter().position(|v| !v.is_finite()) {
-            Some(index) => {
-                Err(WeightError::NotFinite { name: module.stem.clone(), index, value: values[index] })
-            }
+        match first_infinite(&changed).map_err(failed)? {
+            Some((index, value)) => Err(WeightError::NotFinite { name: module.stem.clone(), index, value }),
             None => Ok(Some(changed)),
         }
     }
+}
+
+/// The first value that is not finite. If there is one, the sum is not finite either; only then are the
+/// values looked at one by one.
+fn first_infinite(x: &Tensor) -> candle_core::Result<Option<(usize, f32)>> {
+    if x.sum_all()?.to_scalar::<f32>()?.is_finite() {
+        return Ok(None);
+    }
+    let values = x.flatten_all()?.to_vec1::<f32>()?;
+    Ok(values.into_iter().enumerate().find(|(_, value)| !value.is_finite()))
 }

@@ -17,6 +17,8 @@ use crate::weights::{ContextPatch, Header, Params, WeightError, WeightsBuilder, 
 use super::activation::Activation;
 use super::load::Identity;
 
+/// Most widths of one file; the web UI offers six.
+const MAX_WIDTHS: usize = 16;
 /// Most layers of one network; known ones have up to 6.
 const MAX_LAYERS: usize = 32;
 /// Widest layer, as a multiple of the context's; known ones have up to 8.
@@ -125,6 +127,10 @@ impl Hypernetwork {
         if widths.is_empty() {
             let (path, kind) = (path.display().to_string(), kind_of(&file.header));
             return Err(HypernetworkError::NotAHypernetwork { path, kind });
+        }
+        if widths.len() > MAX_WIDTHS {
+            let detail = format!("networks for {} widths, the limit is {MAX_WIDTHS}", widths.len());
+            return Err(HypernetworkError::Structure { tensor: path.display().to_string(), detail });
         }
         let mut builder = WeightsBuilder::default();
         builder.add(file, rename)?;

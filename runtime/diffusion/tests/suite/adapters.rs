@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock};
 use candle_core::{DType, Tensor, safetensors};
 use easel_diffusion::adapters::{Adapter, FittedAdapter, ModelNames};
 use easel_diffusion::layout::LdmNames;
-use easel_diffusion::pipeline::{AdapterUse, VariantKey};
+use easel_diffusion::pipeline::{AdapterUse, Networks, VariantKey};
 use easel_diffusion::unet::UnetInput;
 use easel_diffusion::weights::{Weights, WeightsBuilder, read_header};
 
@@ -131,12 +131,16 @@ fn the_second_adapter_changes_what_the_first_left() {
     assert_ne!(bits(&got), bits(&other), "the order counts");
 }
 
-/// The UNet of a variant of the tiny model on the golden input.
-pub fn unet_output(key: &VariantKey) -> Tensor {
+/// What these networks' UNet answers to the golden input.
+pub fn predicted(networks: &Networks) -> Tensor {
     let input = tensors("unet.safetensors");
-    let networks = model().variant(key).unwrap();
     let input = UnetInput::new(&input["square.x"], &input["square.t"], &input["square.context"]);
     networks.unet.forward(&input).unwrap()
+}
+
+/// The same of a variant of the tiny model.
+pub fn unet_output(key: &VariantKey) -> Tensor {
+    predicted(&model().variant(key).unwrap())
 }
 
 #[test]

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use candle_core::{Tensor, safetensors};
+use candle_core::{DType, Device, Tensor, safetensors};
 use easel_diffusion::adapters::{Hypernetwork, HypernetworkError};
 use easel_diffusion::pipeline::{HypernetworkUse, VariantKey};
+use proptest::prelude::*;
 
 use crate::adapters::{SPREAD, unet_output};
 use crate::golden::{Tensors, assert_close, bits, model, path, tensors};
@@ -76,8 +77,7 @@ fn changed(
 
 #[test]
 fn hypernetworks_that_cannot_be_used_are_refused_by_name() {
-    let device = &candle_core::Device::Cpu;
-    let zeros = |shape: &[usize]| Tensor::zeros(shape, candle_core::DType::F32, device).unwrap();
+    let zeros = |shape: &[usize]| Tensor::zeros(shape, DType::F32, &Device::Cpu).unwrap();
     let leaky = [("activation_func", "leakyrelu"), ("activate_output", "true")];
     assert!(changed("hyper-activated", &leaky, |_| ()).is_ok());
     let cases = [
@@ -119,6 +119,14 @@ fn hypernetworks_that_cannot_be_used_are_refused_by_name() {
             }),
             "NotFiniteWeights",
         ),
+        (
+            "seventeen widths",
+            changed("hyper-old", &[], |t| {
+                let weight = t["16.0.linear1.weight"].clone();
+                t.extend((100..117).map(|n| (format!("{n}.0.linear.0.weight"), weight.clone())));
+            }),
+            "DamagedHypernetwork",
+        ),
         ("a LoRA", changed("lora", &[], |_| ()), "NotAHypernetwork"),
     ];
     for (name, result, reason) in cases {
@@ -135,13 +143,37 @@ fn a_hypernetwork_for_another_model_names_both_widths() {
         // 24 is no width of the tiny model.
         for (name, tensor) in all {
             let shape: Vec<usize> = tensor.dims().iter().map(|d| d * 24 / 16).collect();
-            t.insert(
-                name.replacen("16.", "24.", 1),
-                Tensor::zeros(shape, candle_core::DType::F32, &candle_core::Device::Cpu).unwrap(),
-            );
+            t.insert(name.replacen("16.", "24.", 1), Tensor::zeros(shape, DType::F32, &Device::Cpu).unwrap());
         }
     });
     let error = model().variant(&key(Arc::new(renamed.unwrap()), 1.0)).map(|_| ()).unwrap_err();
     assert_eq!(error.reason(), "HypernetworkOfOtherModel");
     assert!(error.to_string().contains("contexts of [24], this model's text has 16"), "{error}");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+
+    #[test]
+    fn changed_bytes_never_panic(
+        file in prop_oneof![Just("hyper"), Just("hyper-activated"), Just("hyper-old")],
+        changes in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6),
+    ) {
+        let mut bytes = std::fs::read(path(&format!("adapters/{file}.safetensors"))).unwrap();
+        for (index, value) in changes {
+            // Mostly in the header, where names and shapes are.
+            let at = index.index(bytes.len().min(1500));
+            bytes[at] = value;
+        }
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), bytes).unwrap();
+        if let Ok(network) = Hypernetwork::load(file.path(), None) {
+            let widths: Vec<usize> = network.widths().collect();
+            let patch = Arc::new(network).patch(0.5);
+            for width in widths.into_iter().filter(|w| *w < 1000) {
+                let context = Tensor::zeros((1, 3, width), DType::F32, &Device::Cpu).unwrap();
+                prop_assert!(patch.apply(&context, &context).unwrap().is_some());
+            }
+        }
+    }
 }

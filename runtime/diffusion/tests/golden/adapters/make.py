@@ -1,6 +1,6 @@
 """Writes adapters of every kind for the tiny SD 1.x model, and what LyCORIS, PEFT and diffusers make of them.
 
-    pip install -r ../requirements.txt peft==0.21.2 && pip install --no-deps lycoris_lora==4.1.3 && python make.py
+    pip install -r ../requirements.txt peft==0.21.2 && pip install --no-deps lycoris_lora==4.1.3 einops toml && python make.py
 
 `<case>.safetensors` is an adapter; `merged.safetensors` holds the weights of the reference with it, as
 `<case>/<tensor>@<weight>`. Everything is computed in f32 (the golden value) and in f64; the largest
