@@ -6,7 +6,7 @@ mod json;
 mod unet;
 mod vae;
 
-pub use clip::{ClipActivation, ClipConfig};
+pub use clip::{ClipActivation, ClipConfig, ClipOrigin};
 pub use error::ConfigError;
 pub use unet::{ModelVariant, UnetConfig};
 pub use vae::{SD_SCALE, SDXL_SCALE, VaeConfig};

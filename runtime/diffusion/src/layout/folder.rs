@@ -89,11 +89,6 @@ impl Folder {
         read_json(&self.root.join(component).join("config.json"))
     }
 
-    /// Is there a component of this name, with or without weights?
-    pub fn has(&self, component: &str) -> bool {
-        self.root.join(component).is_dir()
-    }
-
     /// `prediction_type` of the scheduler's configuration.
     ///
     /// # Errors

@@ -3,11 +3,11 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::config::{ClipConfig, ModelVariant, SD_SCALE, SDXL_SCALE, UnetConfig, VaeConfig};
+use crate::config::{ClipConfig, ClipOrigin, ModelVariant, SD_SCALE, SDXL_SCALE, UnetConfig, VaeConfig};
 use crate::inspect::{Family, PredictionType};
 use crate::schedule::NoiseTable;
-use crate::text::TextEncoder;
-use crate::unet::Unet;
+use crate::text::TextEncoders;
+use crate::unet::{TIME_ID_WIDTH, Unet};
 use crate::vae::Vae;
 use crate::weights::{BuildOptions, Params, WeightError};
 
@@ -115,8 +115,8 @@ impl Pipeline {
         self.weight_bytes
     }
 
-    /// The text encoder.
-    pub fn text_encoder(&self) -> &TextEncoder {
+    /// The text encoders.
+    pub fn text_encoder(&self) -> &TextEncoders {
         &self.base.text
     }
 
@@ -136,12 +136,14 @@ impl Pipeline {
     }
 }
 
-/// The components that hold a family's text encoders.
-fn text_parts(family: Family) -> &'static [&'static str] {
+/// The components that hold a family's text encoders, and who trained them.
+fn text_parts(family: Family) -> &'static [(&'static str, ClipOrigin)] {
+    use ClipOrigin::{OpenAi, OpenClip};
     match family {
-        Family::Sdxl => &["text", "text2"],
-        Family::SdxlRefiner => &["text2"],
-        Family::Sd1 | Family::Sd2 | Family::Unknown => &["text"],
+        Family::Sd1 | Family::Unknown => &[("text", OpenAi)],
+        Family::Sd2 => &[("text", OpenClip)],
+        Family::Sdxl => &[("text", OpenAi), ("text2", OpenClip)],
+        Family::SdxlRefiner => &[("text2", OpenClip)],
     }
 }
 
@@ -149,9 +151,9 @@ fn blueprint(opened: &Opened) -> Result<Blueprint, LoadError> {
     let root = Params::new(Arc::clone(&opened.weights));
     let configs = &opened.configs;
     let mut clips = Vec::new();
-    for part in text_parts(opened.family) {
+    for (part, origin) in text_parts(opened.family) {
         let json = if *part == "text2" { configs.text2.as_ref() } else { configs.text.as_ref() };
-        clips.push((*part, ClipConfig::read(&root.at(part), json)?));
+        clips.push((*part, ClipConfig::read_as(&root.at(part), json, *origin)?));
     }
     let scale = match opened.family {
         Family::Sdxl | Family::SdxlRefiner => SDXL_SCALE,
@@ -201,9 +203,27 @@ fn check_together(path: &Path, parts: &Blueprint) -> Result<ModelVariant, LoadEr
         let found = format!("a UNet that reads text of width {}, with an encoder of {width}", unet.context);
         return Err(unsupported(path, found, "use the text encoder that belongs to it"));
     }
+    check_added(path, parts)?;
     if vae.downscale() != 8 {
         let found = format!("an autoencoder of {} pixels per latent", vae.downscale());
         return Err(unsupported(path, found, "use an autoencoder with four levels"));
     }
     Ok(variant)
+}
+
+/// SDXL reads pooled text and six micro-conditions besides the context, its refiner five.
+fn check_added(path: &Path, parts: &Blueprint) -> Result<(), LoadError> {
+    let conditions = match parts.family {
+        Family::Sdxl => 6,
+        Family::SdxlRefiner => 5,
+        Family::Sd1 | Family::Sd2 | Family::Unknown => return Ok(()),
+    };
+    let pooled = parts.clips.last().and_then(|(_, clip)| clip.projection).unwrap_or(0);
+    let want = pooled + conditions * TIME_ID_WIDTH;
+    if parts.unet.added == Some(want) {
+        return Ok(());
+    }
+    let has = parts.unet.added.unwrap_or(0);
+    let found = format!("a UNet that reads {has} added conditions, with an encoder that gives {want}");
+    Err(unsupported(path, found, "use the text encoder that belongs to it"))
 }

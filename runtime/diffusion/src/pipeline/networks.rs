@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::config::{ClipConfig, UnetConfig, VaeConfig};
 use crate::inspect::Family;
-use crate::text::{ClipText, TextEncoder};
+use crate::text::{ClipText, TextEncoders, TextStyle};
 use crate::unet::Unet;
 use crate::vae::{TinyVae, Vae};
 use crate::weights::{BuildOptions, Params, WeightError, Weights};
@@ -12,7 +12,7 @@ use crate::weights::{BuildOptions, Params, WeightError, Weights};
 /// Text encoder, UNet and autoencoder; immutable, shared between threads.
 #[derive(Debug)]
 pub struct Networks {
-    pub text: TextEncoder,
+    pub text: TextEncoders,
     pub unet: Unet,
     pub vae: Vae,
     /// For previews, if the loader was given one.
@@ -40,10 +40,23 @@ impl Blueprint {
     pub(super) fn build(&self, options: Arc<BuildOptions>) -> Result<Networks, WeightError> {
         let root = Params::with(Arc::clone(&self.weights), options);
         Ok(Networks {
-            text: TextEncoder::new(ClipText::load(&root.at(self.clips[0].0), self.clips[0].1.clone())?),
+            text: TextEncoders::new(style(self.family), self.encoders(&root)?)?,
             unet: Unet::load(&root.at("unet"), self.unet.clone())?,
             vae: Vae::load(&root.at("vae"), self.vae.clone())?,
             preview: if self.taesd { Some(TinyVae::load(&root.at("taesd"))?) } else { None },
         })
+    }
+
+    fn encoders(&self, root: &Params) -> Result<Vec<ClipText>, WeightError> {
+        self.clips.iter().map(|(at, clip)| ClipText::load(&root.at(at), clip.clone())).collect()
+    }
+}
+
+fn style(family: Family) -> TextStyle {
+    match family {
+        Family::Sd1 | Family::Unknown => TextStyle::Sd1,
+        Family::Sd2 => TextStyle::Sd2,
+        Family::Sdxl => TextStyle::Sdxl,
+        Family::SdxlRefiner => TextStyle::SdxlRefiner,
     }
 }

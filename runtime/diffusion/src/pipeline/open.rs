@@ -42,6 +42,7 @@ fn open_file(path: &Path, options: &LoadOptions) -> Result<Opened, LoadError> {
         return Err(unsupported(path, format!("of kind {kind}, not a checkpoint"), remedy));
     }
     let family = known(path, family_of(&file.header, kind))?;
+    refuse_edm(path, &file.header)?;
     let training = Training::of_file(&file.header, kind, family);
     let names = LdmNames::learn(file.header.tensors.keys().map(String::as_str));
     let mut builder = WeightsBuilder::default();
@@ -90,6 +91,19 @@ fn open_folder(path: &Path, options: &LoadOptions) -> Result<Opened, LoadError> 
         text2: folder.config("text_encoder_2")?,
     };
     Ok(Opened { weights: builder.build(), configs, family, training })
+}
+
+/// Marks of models that were trained on another scale of noise: they have SDXL's names and shapes, and
+/// would draw noise without an error.
+fn refuse_edm(path: &Path, header: &Header) -> Result<(), LoadError> {
+    let marked = |name: &String| name == "edm_mean" || name == "edm_std" || name.starts_with("edm_vpred.");
+    match header.tensors.keys().find(|name| marked(name)) {
+        None => Ok(()),
+        Some(name) => {
+            let found = format!("a model of the EDM formulation (`{name}`)");
+            Err(unsupported(path, found, "use a model that predicts epsilon or v"))
+        }
+    }
 }
 
 /// The autoencoder and the previews' autoencoder that the caller named.

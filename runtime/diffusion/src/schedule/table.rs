@@ -13,7 +13,7 @@ pub struct NoiseTable {
 
 impl NoiseTable {
     /// `alphas` fall, lie between 0 and 1, and are two or more.
-    pub(super) fn of_alphas(alphas_cumprod: Vec<f32>) -> Self {
+    pub(crate) fn of_alphas(alphas_cumprod: Vec<f32>) -> Self {
         let sigmas: Vec<f32> = alphas_cumprod.iter().map(|a| ((1.0 - a) / a).sqrt()).collect();
         let log_sigmas = sigmas.iter().map(|s| s.ln()).collect();
         Self { alphas_cumprod, sigmas, log_sigmas }

@@ -89,7 +89,7 @@ impl NoiseTable {
         let mut last = f32::INFINITY;
         for (index, &alpha) in alphas.iter().enumerate() {
             // Normal numbers only, so that sigma is finite; one exactly 1 would be sigma 0.
-            let sound = alpha >= f32::MIN_POSITIVE && alpha < 1.0 && alpha < last;
+            let sound = (f32::MIN_POSITIVE..1.0).contains(&alpha) && alpha < last;
             if !sound {
                 return Err(TableError::Alpha { index, value: f64::from(alpha) });
             }

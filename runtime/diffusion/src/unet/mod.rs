@@ -8,6 +8,7 @@ mod model;
 mod resnet;
 mod transformer;
 
+pub(crate) use embedding::TIME_ID_WIDTH;
 pub use embedding::{added_embedding, guidance_embedding};
 pub(crate) use encoder::{Encoder, skip_channels};
 pub use input::{ControlResiduals, UnetInput};

@@ -3,10 +3,11 @@
 use candle_core::{DType, Device, Tensor};
 use easel_diffusion::config::ModelVariant;
 use easel_diffusion::random::TorchRng;
+use easel_diffusion::text::EncodeOptions;
 use easel_diffusion::unet::{ControlResiduals, UnetInput, added_embedding, guidance_embedding};
 use easel_diffusion::{Family, LoadOptions, Pipeline, PredictionType, inspect};
 
-use crate::families_model::{component, file, model, spread};
+use crate::families_model::{component, file, model, save, spread};
 use crate::golden::{Tensors, assert_close, bits, path, tensors};
 use crate::parity;
 
@@ -291,4 +292,47 @@ fn the_tiny_autoencoder_is_that_of_diffusers_from_every_file_of_it() {
         }
     }
     assert!(load(&single).build(Default::default()).unwrap().preview.is_none());
+}
+
+#[test]
+fn text_is_read_alike_from_both_layouts() {
+    for name in ["sdxl", "sdxl-refiner", "sd2"] {
+        let single = load(file(&model(name).single_file(), DType::F16).path());
+        let folder = model(name).folder(EPSILON);
+        if name == "sd2" {
+            // diffusers leaves out the last layer of this family, which is never used.
+            let mut text = component("text-open").tensors();
+            text.retain(|name, _| !name.starts_with("encoder.layers.1."));
+            save(&text, &folder.path().join("text_encoder/model.safetensors"), DType::F16);
+        }
+        let folder = load(folder.path());
+        let read = |pipeline: &Pipeline| {
+            pipeline.text_encoder().encode("a (red:1.2) circle", &EncodeOptions::default()).unwrap()
+        };
+        let (a, b) = (read(&single), read(&folder));
+        assert_eq!(bits(&a.context), bits(&b.context), "{name}");
+        assert_eq!(a.pooled.as_ref().map(bits), b.pooled.as_ref().map(bits), "{name}");
+        assert_eq!(a.pooled.is_some(), name != "sd2", "{name}");
+        // What the text encoders give is what the UNet reads.
+        let config = single.unet().config();
+        assert_eq!(a.context.dim(2).unwrap(), config.context, "{name}");
+    }
+}
+
+#[test]
+fn encoders_of_another_family_are_refused() {
+    let mut all = model("sdxl").single_file();
+    let projection = "conditioner.embedders.1.model.text_projection";
+    all.insert(projection.into(), Tensor::zeros((64, 32), DType::F32, &Device::Cpu).unwrap());
+    let refused = |all: &Tensors| {
+        let file = file(all, DType::F16);
+        Pipeline::load(file.path(), &LoadOptions::default()).unwrap_err().to_string()
+    };
+    let error = refused(&all);
+    assert!(error.contains("reads 1600 added conditions, with an encoder that gives 1568"), "{error}");
+    let mut all = model("sd1-lcm").single_file();
+    all.retain(|name, _| !name.starts_with("cond_stage_model."));
+    all.extend(component("text-open").single_file("cond_stage_model.transformer."));
+    let error = refused(&all);
+    assert!(error.contains("the file is incomplete or of another family"), "{error}");
 }

@@ -71,6 +71,12 @@ fn models_that_cannot_run_are_refused_by_name() {
             "`model.diffusion_model.input_blocks.0.0.weight` reads 5 channels",
         ),
         (
+            "EDM",
+            |t| drop(t.insert("edm_vpred.sigma_max".into(), zeros(&[1]))),
+            "UnsupportedModel",
+            "the EDM formulation (`edm_vpred.sigma_max`)",
+        ),
+        (
             "a shape that no family has",
             |t| drop(t.insert("model.diffusion_model.input_blocks.1.1.proj_in.weight".into(), zeros(&[32]))),
             "UnsupportedModel",

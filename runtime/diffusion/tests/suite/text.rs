@@ -1,6 +1,6 @@
 //! Tokens, hidden states, emphasis.
 
-use easel_diffusion::text::Tokenizer;
+use easel_diffusion::text::{EncodeOptions, Tokenizer};
 
 use crate::golden::{assert_close, model, path, tensors};
 
@@ -38,7 +38,7 @@ fn emphasis_and_long_prompts_are_those_of_the_web_ui() {
     let long = format!("{}(long:0.5)", "very ".repeat(80));
     let prompts = ["a (red:1.3) circle on a [blue] background", "((cat)) BREAK dog", &long];
     for (i, prompt) in prompts.iter().enumerate() {
-        let context = model().text_encoder().encode(prompt, 1).unwrap().context;
+        let context = model().text_encoder().encode(prompt, &EncodeOptions::default()).unwrap().context;
         assert_close(prompt, &context, &golden[&format!("emphasis.{i}")], EMPHASIS);
     }
 }

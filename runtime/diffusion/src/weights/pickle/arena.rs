@@ -10,8 +10,8 @@ use super::error::PickleError;
 use super::globals::Global;
 use super::tensor::View;
 
-/// Most values of one file. SDXL with all its tensors has 90,000.
-const MAX_NODES: usize = 4_000_000;
+/// Most values of one file, of 32 bytes each. SD 1.x with its optimiser has 70,000.
+const MAX_NODES: usize = 2_000_000;
 
 /// Most entries copied from one dictionary into another, in all calls together.
 const MAX_COPIED: u64 = 8_000_000;
@@ -32,8 +32,8 @@ pub(super) enum Node {
     List(Vec<Id>),
     Dict(Vec<(Id, Id)>),
     Global(Global),
-    Storage(Storage),
-    Tensor(View),
+    Storage(Box<Storage>),
+    Tensor(Box<View>),
     /// Something harmless that is no part of a model: a set, a numpy scalar, a huge integer.
     Opaque,
 }
@@ -75,6 +75,11 @@ impl Arena {
         Ok(())
     }
 
+    /// How many values there are.
+    pub(super) fn len(&self) -> usize {
+        self.nodes.len()
+    }
+
     pub(super) fn get(&self, id: Id) -> &Node {
         &self.nodes[id.0 as usize]
     }
@@ -86,7 +91,7 @@ impl Arena {
     /// All storages that were named.
     pub(super) fn storages(&self) -> impl Iterator<Item = &Storage> {
         self.nodes.iter().filter_map(|node| match node {
-            Node::Storage(storage) => Some(storage),
+            Node::Storage(storage) => Some(storage.as_ref()),
             _ => None,
         })
     }

@@ -194,7 +194,12 @@ mod tests {
         flood.push(b'.');
         assert!(error(&flood).to_string().contains("opcodes"));
         let mut values = b"\x80\x02".to_vec();
-        values.extend(std::iter::repeat_n(b'N', 4_100_000));
+        values.extend(std::iter::repeat_n(b'N', 2_100_000));
         assert!(error(&values).to_string().contains("values"));
+
+        // One value, remembered under every number.
+        let mut memo = b"\x80\x02N".to_vec();
+        (0..100_u8).for_each(|key| memo.extend([b'q', key]));
+        assert!(error(&memo).to_string().contains("memo entries"));
     }
 }

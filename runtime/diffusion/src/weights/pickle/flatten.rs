@@ -12,7 +12,7 @@ const MAX_DEPTH: usize = 16;
 /// Most values visited: dictionaries that share their children make a tree of any size.
 const MAX_VISITS: u64 = 4_000_000;
 /// Longest name.
-const MAX_NAME: usize = 1024;
+const MAX_NAME: usize = 512;
 /// Longest text, and most texts and numbers, that are kept beside the tensors.
 const MAX_TEXT: usize = 1024;
 const MAX_TEXTS: usize = 10_000;
@@ -76,7 +76,7 @@ impl Walk<'_> {
                     self.child(*value, name, &i.to_string(), depth, tensors)?;
                 }
             }
-            Node::Tensor(view) if tensors => self.tensor(name, view)?,
+            Node::Tensor(view) if tensors => self.tensor(name, view.as_ref())?,
             Node::Str(_) | Node::Int(_) | Node::Float(_) | Node::Bool(_) => self.leaf(id, name),
             Node::Tensor(_) | Node::None | Node::Global(_) | Node::Storage(_) | Node::Opaque => {}
         }

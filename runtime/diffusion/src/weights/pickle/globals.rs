@@ -81,10 +81,13 @@ const TABLE: &[(&str, &str, Global)] = &[
     ("__builtin__", "set", G::Maker),
     ("builtins", "set", G::Maker),
     ("_codecs", "encode", G::Maker),
-    // Losses and step counts of Lightning's callbacks.
+    // Losses and step counts of Lightning's callbacks: their bytes are passed over.
     ("numpy", "dtype", G::Maker),
     ("numpy.core.multiarray", "scalar", G::Maker),
     ("numpy._core.multiarray", "scalar", G::Maker),
+    ("numpy.core.multiarray", "_reconstruct", G::Maker),
+    ("numpy._core.multiarray", "_reconstruct", G::Maker),
+    ("numpy", "ndarray", G::Inert),
     ("torch", "Tensor", G::Inert),
     ("torch.nn.parameter", "Parameter", G::Inert),
     ("pytorch_lightning.callbacks.model_checkpoint", "ModelCheckpoint", G::Inert),
@@ -119,7 +122,7 @@ pub(super) fn call(arena: &mut Arena, global: Global, args: Id, offset: usize) -
         }
         Global::Tensor | Global::TypedTensor => {
             let view = tensor(arena, global, &list).ok_or_else(|| refuse("its arguments make no tensor"))?;
-            arena.add(Node::Tensor(view))
+            arena.add(Node::Tensor(Box::new(view)))
         }
         Global::Parameter => match list.first() {
             Some(first) if matches!(arena.get(*first), Node::Tensor(_)) => Ok(*first),
@@ -198,7 +201,7 @@ fn tensor(arena: &Arena, global: Global, args: &[Id]) -> Option<View> {
         _ => storage.dtype?,
     };
     Some(View {
-        storage: storage.clone(),
+        storage: storage.as_ref().clone(),
         dtype,
         first: arena.count(*first)?,
         shape: arena.items(*shape)?.iter().map(|id| arena.count(*id)).collect::<Option<_>>()?,

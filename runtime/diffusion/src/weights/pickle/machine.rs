@@ -9,7 +9,7 @@ use super::globals::{self, Global};
 use super::opcode::*;
 
 /// Most opcodes obeyed in one pickle. A Lightning checkpoint of SD 1.x with its optimiser needs 400,000.
-const MAX_OPS: u64 = 16_000_000;
+const MAX_OPS: u64 = 8_000_000;
 /// Newest protocol known.
 const MAX_PROTOCOL: u8 = 5;
 
@@ -205,7 +205,7 @@ impl<'a> Machine<'a> {
             BINPERSID => {
                 let id = self.pop()?;
                 let storage = self.storage(id).ok_or_else(|| self.malformed("an id names no storage"))?;
-                self.push(Node::Storage(storage))?;
+                self.push(Node::Storage(Box::new(storage)))?;
             }
             _ => return Ok(false),
         }
@@ -288,6 +288,11 @@ impl<'a> Machine<'a> {
     fn remember(&mut self, key: u32) -> Result<(), PickleError> {
         let top = self.top()?;
         self.memo.insert(key, top);
+        // Writers remember a value once; more entries than values are there only to take memory.
+        if self.memo.len() > self.arena.len() {
+            let (value, limit) = (self.memo.len() as u64, self.arena.len() as u64);
+            return Err(PickleError::Limit { what: "memo entries", value, limit });
+        }
         Ok(())
     }
 
