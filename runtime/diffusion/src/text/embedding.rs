@@ -50,7 +50,7 @@ impl Embedding {
             match key.as_str() {
                 key if CLIP_L.contains(&key) => clip_l = Some((key.to_owned(), tensor)),
                 key if CLIP_G.contains(&key) => clip_g = Some((key.to_owned(), tensor)),
-                // The number of the placeholder token, which nobody needs.
+                // The id of the token that was trained, which nobody needs.
                 key if key.starts_with("string_to_token") => {}
                 _ => terms.push((key, tensor)),
             }

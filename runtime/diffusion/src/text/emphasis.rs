@@ -73,6 +73,9 @@ struct Parser {
     pieces: Vec<(Option<String>, f64)>,
     round: Brackets,
     square: Brackets,
+    /// How many weights were multiplied.
+    #[cfg(test)]
+    work: usize,
 }
 
 impl Parser {
@@ -139,6 +142,10 @@ impl Parser {
 
     /// Every piece is inside of at most `MAX_DEPTH` brackets of a kind, so this stays linear over all.
     fn multiply(&mut self, start: usize, factor: f64) {
+        #[cfg(test)]
+        {
+            self.work += self.pieces.len().saturating_sub(start);
+        }
         let most = f64::from(f32::MAX);
         for piece in self.pieces.iter_mut().skip(start) {
             piece.1 = (piece.1 * factor).clamp(-most, most);
@@ -209,6 +216,20 @@ mod tests {
         assert!(got[0].0 == "((a))" && close(got[0].1) && got[1] == ("b".to_owned(), 1.0), "{got:?}");
         let got = parse(&format!("{}a:2):3)", "(".repeat(MAX_DEPTH + 1)));
         assert_eq!(got[0].0, "(a:2)");
+    }
+
+    #[test]
+    fn every_piece_is_multiplied_a_bounded_number_of_times() {
+        for unit in ["(a", "[a", "([a", "(a)", "(a[b]", "((a:2)", "a)", "(a:1.1)]["] {
+            let prompt = unit.repeat(2_000);
+            let mut parser = Parser::default();
+            let mut rest = prompt.as_str();
+            while let Some(first) = rest.chars().next() {
+                rest = parser.take(first, rest);
+            }
+            let limit = 2 * MAX_DEPTH * parser.pieces.len();
+            assert!(parser.work <= limit, "{unit}: {} of {limit}", parser.work);
+        }
     }
 
     #[test]

@@ -37,8 +37,8 @@ impl TextEncoders {
     /// Joins loaded networks: `text.` and, for SDXL, `text2.`; for the refiner `text2.` alone.
     ///
     /// # Errors
-    /// The style needs a network or a projection that is not there: the tensor is named. The two encoders
-    /// of SDXL have different lengths.
+    /// The style needs a network or a projection that is not there, a network has too few tokens or
+    /// positions, or the two encoders of SDXL have different lengths: the tensor is named.
     pub fn new(style: TextStyle, encoders: Vec<ClipText>) -> Result<Self, WeightError> {
         let missing = |name: &str| WeightError::Missing { name: name.to_owned() };
         let needed = if style == TextStyle::Sdxl { 2 } else { 1 };
@@ -53,12 +53,18 @@ impl TextEncoders {
             if this.reading(index).pooled && config.projection.is_none() {
                 return Err(missing("text2.text_projection.weight"));
             }
-            if config.positions != this.positions() {
-                return Err(WeightError::Shape {
-                    name: "text2.embeddings.position_embedding.weight".to_owned(),
-                    actual: vec![config.positions, config.width],
-                    expected: vec![this.positions(), config.width],
-                });
+            let prefix = if index == 0 && style != TextStyle::SdxlRefiner { "text" } else { "text2" };
+            let shape = |name: &str, actual: usize, expected: usize| WeightError::Shape {
+                name: format!("{prefix}.embeddings.{name}.weight"),
+                actual: vec![actual, config.width],
+                expected: vec![expected, config.width],
+            };
+            if config.vocabulary < Tokenizer::VOCABULARY {
+                return Err(shape("token_embedding", config.vocabulary, Tokenizer::VOCABULARY));
+            }
+            // A beginning, an end, and something between them.
+            if config.positions < 3 || config.positions != this.positions() {
+                return Err(shape("position_embedding", config.positions, this.positions().max(3)));
             }
         }
         Ok(this)

@@ -107,7 +107,8 @@ impl PromptPlan {
             tracks.push(Track { part, conditionings: conditionings.clone() });
             schedules.insert(texts, conditionings);
         }
-        ScheduledConditioning::join(&tracks).map_err(TextError::tensor)
+        level(&mut tracks).map_err(TextError::tensor)?;
+        Ok(ScheduledConditioning::join(&tracks))
     }
 
     /// `force_zero_embeddings` of A1111's `modules/sd_models_xl.py`.
@@ -159,32 +160,38 @@ impl ScheduledConditioning {
         self.entries.len() == 1
     }
 
-    fn join(tracks: &[Track]) -> TensorResult<Self> {
+    fn join(tracks: &[Track]) -> Self {
         let mut ends: Vec<usize> =
             tracks.iter().flat_map(|track| &track.part.schedule).map(|step| step.end_at_step).collect();
         ends.sort_unstable();
         ends.dedup();
-        let entries = ends
-            .into_iter()
-            .map(|end| Ok((end, level(tracks.iter().filter_map(|track| track.until(end)).collect())?)))
-            .collect::<TensorResult<_>>()?;
-        Ok(Self { entries })
+        let parts = |end: usize| tracks.iter().filter_map(|track| track.until(end)).collect();
+        Self { entries: ends.into_iter().map(|end| (end, parts(end))).collect() }
     }
 }
 
-/// Gives all parts the length of the longest by repeating their last token, as A1111's `stack_conds`.
-fn level(mut parts: Vec<(f32, Conditioning)>) -> TensorResult<Vec<(f32, Conditioning)>> {
+/// Gives all parts the length of the longest by repeating their last token, as A1111's `stack_conds`. Equal
+/// texts go on sharing their tensor.
+fn level(tracks: &mut [Track]) -> TensorResult<()> {
     let mut longest = 0;
-    for (_, one) in &parts {
+    for one in tracks.iter().flat_map(|track| &track.conditionings) {
         longest = longest.max(one.context.dim(1)?);
     }
-    for (_, one) in &mut parts {
+    let mut filled = HashMap::new();
+    for one in tracks.iter_mut().flat_map(|track| &mut track.conditionings) {
         let (batch, length, width) = one.context.dims3()?;
-        if length < longest {
-            let last = one.context.narrow(1, length - 1, 1)?;
-            let fill = last.broadcast_as((batch, longest - length, width))?;
-            one.context = Tensor::cat(&[&one.context, &fill], 1)?;
+        if length == longest {
+            continue;
         }
+        let id = one.context.id();
+        if let Some(context) = filled.get(&id) {
+            one.context = Tensor::clone(context);
+            continue;
+        }
+        let last = one.context.narrow(1, length - 1, 1)?;
+        let fill = last.broadcast_as((batch, longest - length, width))?;
+        one.context = Tensor::cat(&[&one.context, &fill], 1)?;
+        filled.insert(id, one.context.clone());
     }
-    Ok(parts)
+    Ok(())
 }

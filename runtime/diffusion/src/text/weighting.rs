@@ -46,3 +46,48 @@ fn mean(x: &Tensor) -> Result<f64> {
     let values = x.flatten_all()?.to_vec1::<f32>()?;
     Ok(values.iter().map(|v| f64::from(*v)).sum::<f64>() / values.len().max(1) as f64)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use candle_core::Device;
+
+    fn chunk(weights: [f32; 3]) -> Chunk {
+        Chunk { tokens: vec![0; 3], weights: weights.to_vec(), fixes: Vec::new() }
+    }
+
+    fn states(chunks: &[(&Chunk, [f32; 3], usize)], mode: EmphasisMode) -> Vec<Vec<f32>> {
+        let group = chunks.iter().map(|(chunk, values, times)| Weighed {
+            chunk,
+            hidden: Tensor::from_slice(values, (1, 3, 1), &Device::Cpu).unwrap(),
+            times: *times,
+        });
+        let weighed = weigh(group.collect(), mode).unwrap();
+        weighed.iter().map(|x| x.flatten_all().unwrap().to_vec1().unwrap()).collect()
+    }
+
+    #[test]
+    fn modes_differ_in_the_mean_and_in_the_weights() {
+        let strong = chunk([1.0, 2.0, 1.0]);
+        let got = |mode| states(&[(&strong, [1.0, 2.0, 3.0], 1)], mode).remove(0);
+        // The mean was 2 and became 8/3.
+        assert_eq!(got(EmphasisMode::Original), [0.75, 3.0, 2.25]);
+        assert_eq!(got(EmphasisMode::NoNorm), [1.0, 4.0, 3.0]);
+        assert_eq!(got(EmphasisMode::Ignore), [1.0, 2.0, 3.0]);
+        assert_eq!(got(EmphasisMode::None), [1.0, 2.0, 3.0]);
+    }
+
+    #[test]
+    fn a_text_counts_as_often_as_the_schedule_has_it() {
+        let (plain, strong) = (chunk([1.0; 3]), chunk([3.0; 3]));
+        let got = states(&[(&plain, [1.0; 3], 3), (&strong, [1.0; 3], 1)], EmphasisMode::Original);
+        // Mean 1 before, (3·1 + 3)/4 after.
+        assert_eq!(got, [vec![1.0 / 1.5; 3], vec![2.0; 3]]);
+    }
+
+    #[test]
+    fn weights_without_a_mean_leave_no_nan() {
+        let none = chunk([0.0; 3]);
+        assert_eq!(states(&[(&none, [1.0, 2.0, 3.0], 1)], EmphasisMode::Original), [vec![0.0; 3]]);
+    }
+}

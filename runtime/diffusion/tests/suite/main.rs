@@ -1,6 +1,6 @@
 //! The engine against the golden tensors of the reference, and against bad input.
 //!
-//! `golden/make.py` wrote everything under `golden/`; these tests need neither Python nor a network.
+//! The scripts under `golden/` wrote everything there; these tests need neither Python nor a network.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
@@ -21,6 +21,7 @@ mod pipeline;
 mod preprocess;
 mod prompt_grammar;
 mod prompt_plan;
+mod prompt_properties;
 mod random;
 mod raster;
 mod samplers;

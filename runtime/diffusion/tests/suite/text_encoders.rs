@@ -71,8 +71,8 @@ fn rule(name: &str) -> (f32, f32) {
     }
 }
 
-/// An encoder with its first `layers` layers.
-pub fn encoder(shape: Shape, layers: usize) -> ClipText {
+/// The tensors of an encoder under `text.`.
+pub fn params(shape: Shape) -> Params {
     let mut rng = TorchRng::new(shape.seed);
     let mut drawn = HashMap::new();
     for (name, dims) in order(shape) {
@@ -84,6 +84,11 @@ pub fn encoder(shape: Shape, layers: usize) -> ClipText {
     safetensors::save(&drawn, file.path()).unwrap();
     let mut builder = WeightsBuilder::default();
     builder.add(read_header(file.path()).unwrap(), |name| Some(format!("text.{name}"))).unwrap();
+    Params::new(builder.build()).at("text")
+}
+
+/// An encoder with its first `layers` layers.
+pub fn encoder(shape: Shape, layers: usize) -> ClipText {
     let config = ClipConfig {
         vocabulary: 49408,
         positions: 77,
@@ -96,7 +101,7 @@ pub fn encoder(shape: Shape, layers: usize) -> ClipText {
         projection: shape.projection,
         last_layer_dropped: layers < LAYERS,
     };
-    ClipText::load(&Params::new(builder.build()).at("text"), config).unwrap()
+    ClipText::load(&params(shape), config).unwrap()
 }
 
 /// The encoders of a family, built once.

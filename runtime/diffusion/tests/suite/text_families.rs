@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use candle_core::{DType, Device, Tensor};
+use easel_diffusion::config::{ClipActivation, ClipConfig, ClipOrigin};
 use easel_diffusion::text::{
     Conditioning, Embedding, EmbeddingSet, EmphasisMode, EncodeOptions, Pass, PlanOptions, PromptPlan, Role,
     SdxlClipSkip, TextEncoders, TextStyle,
@@ -10,7 +11,7 @@ use easel_diffusion::text::{
 
 use crate::golden::{assert_close, bits, path, tensors};
 use crate::parity;
-use crate::text_encoders::{G, H, L, embeddings, encoder, encoders};
+use crate::text_encoders::{G, H, L, embeddings, encoder, encoders, params};
 
 const ORIGIN: &str = "2.5 × the reference's own difference between f32 and f64";
 
@@ -193,6 +194,26 @@ fn an_embedding_of_another_family_is_named_with_the_remedy() {
          embedding that was trained for it"
     );
     encoders(TextStyle::Sd1).encode("a good cat", &options).unwrap();
+}
+
+#[test]
+fn a_configuration_fills_in_what_its_origin_leaves_out() {
+    let json = serde_json::json!({"num_attention_heads": 4, "hidden_act": "gelu"});
+    let (open_ai, open_clip) = (ClipOrigin::OpenAi, ClipOrigin::OpenClip);
+    let (quick, gelu) = (ClipActivation::QuickGelu, ClipActivation::Gelu);
+    let cases = [
+        (L, None, open_ai, (1, quick, None, false)),
+        (L, Some(&json), open_ai, (4, gelu, None, false)),
+        (H, None, open_clip, (1, gelu, None, false)),
+        (H, Some(&json), open_clip, (4, gelu, None, true)),
+        (G, None, open_clip, (1, gelu, Some(20), false)),
+        (G, Some(&json), open_clip, (4, gelu, Some(20), false)),
+    ];
+    for (shape, config, origin, want) in cases {
+        let got = ClipConfig::read_as(&params(shape), config, origin).unwrap();
+        assert_eq!((got.heads, got.activation, got.projection, got.last_layer_dropped), want, "{origin:?}");
+        assert_eq!((got.width, got.layers, got.positions), (shape.width, 3, 77));
+    }
 }
 
 #[test]

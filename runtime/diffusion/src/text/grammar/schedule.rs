@@ -9,7 +9,8 @@
 
 use std::collections::BTreeSet;
 
-/// Which pass the steps are counted in.
+/// Which pass the steps are counted in. Steps are calls of the model: A1111 counts those of samplers of
+/// second order (Heun, DPM2, DPM2 a, DPM++ 2S a, DPM++ SDE, Restart) twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Pass {
     /// `when` is a step, or with a point in it a part of the steps.
@@ -61,7 +62,7 @@ pub fn prompt_schedule(prompt: &str, pass: Pass) -> Vec<ScheduleStep> {
         }
     }
     ends.into_iter()
-        .map(|end| ScheduleStep { end_at_step: end, text: render(prompt, &constructs, end) })
+        .map(|end| ScheduleStep { end_at_step: end, text: pieces(prompt, &constructs, end).concat() })
         .collect()
 }
 
@@ -198,16 +199,17 @@ fn number(text: &str) -> Option<&str> {
     (number.bytes().all(known) && number.parse::<f64>().is_ok()).then_some(number)
 }
 
-/// The prompt at a step. The work list stands for recursion, which a hostile prompt could drive too deep.
-fn render(prompt: &str, constructs: &[Construct], step: usize) -> String {
-    let mut out = String::new();
+/// What of the prompt counts at a step, in order: at most two pieces per construct and one more. The work
+/// list stands for recursion, which a hostile prompt could drive too deep.
+fn pieces<'a>(prompt: &'a str, constructs: &[Construct], step: usize) -> Vec<&'a str> {
+    let mut out = Vec::new();
     let mut work = vec![(0, prompt.len())];
     while let Some((start, end)) = work.pop() {
         let next = constructs.partition_point(|construct| construct.open < start);
         match constructs.get(next).filter(|construct| construct.open < end) {
-            None => out.push_str(&prompt[start..end]),
+            None => out.push(&prompt[start..end]),
             Some(construct) => {
-                out.push_str(&prompt[start..construct.open]);
+                out.push(&prompt[start..construct.open]);
                 work.push((construct.close + 1, end));
                 work.extend(construct.chosen(step));
             }
@@ -282,6 +284,21 @@ mod tests {
         assert_eq!(case("a [b:1.5] c"), [(5, "a  c".to_owned()), (10, "a b c".to_owned())]);
         assert_eq!(case("[a:b:8]"), [(10, "b".to_owned())]);
         assert_eq!(case("[a:b:12]"), [(2, "a".to_owned()), (10, "b".to_owned())]);
+    }
+
+    #[test]
+    fn the_work_grows_with_the_number_of_constructs() {
+        let pass = Pass::First { steps: 3 };
+        for (unit, each) in [("[a|b]", 1), ("[a:b:1]", 1), ("x[a:[b|c]:2]y", 2), ("([a:[b]:1])", 1)] {
+            for count in [1, 10, 1000] {
+                let prompt = unit.repeat(count);
+                let constructs = constructs(&prompt, pass).unwrap();
+                assert_eq!(constructs.len(), each * count, "{unit}");
+                for step in 1..=3 {
+                    assert!(pieces(&prompt, &constructs, step).len() <= 2 * constructs.len() + 1, "{unit}");
+                }
+            }
+        }
     }
 
     #[test]

@@ -1,9 +1,9 @@
 """Writes `grammar.json`: what the web UI's own parser makes of prompts.
 
-    pip install lark==1.1.2 && python grammar.py WEBUI/modules/prompt_parser.py
+    pip install -r ../requirements.txt && python grammar.py WEBUI/modules/prompt_parser.py
 
-The parser is taken from a checkout of the web UI (version 1.10) and run as it is. Prompts whose schedule
-changes with Python's hash seed are left out, as are those that make it fail.
+The parser is taken from a checkout of the web UI and run as it is, once for each of 24 hash seeds of Python.
+Prompts whose schedule changes with the seed are left out, as are those that make it fail.
 """
 
 import importlib.util
