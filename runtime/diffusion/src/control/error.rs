@@ -13,7 +13,7 @@ pub enum ControlError {
     #[error(transparent)]
     Folder(#[from] FolderError),
     #[error("the ControlNet in {path} has a shape that is not built")]
-    Config { path: String, source: ConfigError },
+    Config { path: String, source: Box<ConfigError> },
     #[error("{path} is {found}, not a ControlNet: {remedy}")]
     WrongKind { path: String, found: String, remedy: &'static str },
     #[error(

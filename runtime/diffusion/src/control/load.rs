@@ -39,8 +39,10 @@ impl ControlNet {
         let elements = |shape: &[usize]| shape.iter().map(|d| *d as u64).product::<u64>();
         let weight_bytes = weights.shapes().map(|(_, shape)| 4 * elements(shape)).sum();
         let root = Params::new(weights).at("control");
-        let config = read_config(&root, json.as_ref())
-            .map_err(|source| ControlError::Config { path: path.display().to_string(), source })?;
+        let config = read_config(&root, json.as_ref()).map_err(|source| ControlError::Config {
+            path: path.display().to_string(),
+            source: Box::new(source),
+        })?;
         let mut net = Self::build(&root, config)?;
         let said = json.as_ref().and_then(|j| j.get("global_pool_conditions")).and_then(Value::as_bool);
         net.global_pool = options.global_pool.or(said).unwrap_or(false);
