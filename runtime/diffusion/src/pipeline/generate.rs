@@ -30,6 +30,14 @@ use super::source::{Overlay, Source};
 /// Guidance by the picture where a request says nothing of it: the paper's own value.
 const IMAGE_GUIDANCE: f32 = 1.5;
 
+/// What a pass shows of the picture it starts from, and how large it is in pixels: height and width, which
+/// a second pass may cut before it is sampled.
+#[derive(Clone)]
+struct Seen {
+    extra: Extra,
+    told: (u32, u32),
+}
+
 /// The model that goes on, and from which share of the noise levels.
 type Refiner<'a> = Option<(f64, Sight<'a>)>;
 
@@ -159,7 +167,7 @@ impl<'a> Job<'a> {
     fn first_pass(&self, strength: Option<f64>, extra: Extra) -> Result<Pass<'a>, GenerateError> {
         let request = self.request;
         let latent = self.latent(request.width / 8, request.height / 8);
-        let seen = (extra, latent.1, latent.2);
+        let seen = Seen { extra, told: (request.height, request.width) };
         // With a second pass the refiner is kept for it, as in A1111.
         let scale = request.guidance_scale;
         let refiner =
@@ -170,7 +178,7 @@ impl<'a> Job<'a> {
             schedule: request.schedule,
             steps: request.steps as usize,
             start: strength.map(|s| Start::by_share(request.steps as usize, s)),
-            base: self.steered(&self.networks, &self.plans, scale, seen)?,
+            base: self.steered(&self.networks, &self.plans, scale, seen, latent)?,
             refiner,
             latent,
         })
@@ -184,16 +192,17 @@ impl<'a> Job<'a> {
         let key = self.around.library().key(networks, request.tiling, self.around.vae)?;
         let networks = self.pipeline.variant(&key)?;
         let scale = hires.guidance_scale.unwrap_or(request.guidance_scale);
-        let (width, height) = HiresPlan::new(hires.size, request.width, request.height).latents();
+        let plan = HiresPlan::new(hires.size, request.width, request.height);
+        let (width, height) = plan.latents();
         let latent = self.latent(width, height);
-        let seen = (Extra::None, latent.1, latent.2);
+        let seen = Seen { extra: Extra::None, told: (plan.enlarged.1, plan.enlarged.0) };
         Ok(Pass {
             request,
             sampler: hires.sampler.unwrap_or(request.sampler),
             schedule: hires.schedule.unwrap_or(request.schedule),
             steps,
             start: Some(Start::exact(steps, hires.strength)),
-            base: self.steered(&networks, &plans, scale, seen.clone())?,
+            base: self.steered(&networks, &plans, scale, seen.clone(), latent)?,
             refiner: self.refiner(&plans, scale, seen)?,
             latent,
         })
@@ -203,12 +212,7 @@ impl<'a> Job<'a> {
         (self.networks.vae.config().latent_channels, height as usize, width as usize)
     }
 
-    fn refiner(
-        &self,
-        plans: &Plans,
-        scale: f32,
-        seen: (Extra, usize, usize),
-    ) -> Result<Refiner<'a>, GenerateError> {
+    fn refiner(&self, plans: &Plans, scale: f32, seen: Seen) -> Result<Refiner<'a>, GenerateError> {
         let (Some(share), Some(refiner)) = (self.request.refiner_switch_at, self.around.refiner) else {
             return Ok(None);
         };
@@ -222,11 +226,11 @@ impl<'a> Job<'a> {
         networks: &Arc<Networks>,
         plans: &Plans,
         scale: f32,
-        seen: (Extra, usize, usize),
+        seen: Seen,
+        (_, height, width): (usize, usize, usize),
     ) -> Result<Sight<'a>, GenerateError> {
-        let (height, width) = (seen.1 as u32 * 8, seen.2 as u32 * 8);
         let mut sight = self.sight(self.pipeline, networks, plans, scale, seen)?;
-        sight.control = ActiveUnit::all(&self.request.control, width, height)?;
+        sight.control = ActiveUnit::all(&self.request.control, width as u32 * 8, height as u32 * 8)?;
         Ok(sight)
     }
 
@@ -237,7 +241,7 @@ impl<'a> Job<'a> {
         networks: &Arc<Networks>,
         plans: &Plans,
         scale: f32,
-        (extra, height, width): (Extra, usize, usize),
+        seen: Seen,
     ) -> Result<Sight<'a>, GenerateError> {
         let request = self.request;
         let options = EncodeOptions {
@@ -257,8 +261,8 @@ impl<'a> Job<'a> {
             prediction: pipeline.prediction_type,
             is_sdxl: matches!(pipeline.family(), Family::Sdxl | Family::SdxlRefiner),
             prompts: plans.encode(&networks.text, &options)?,
-            extra,
-            micro: Micro::of(pipeline.family(), height, width),
+            extra: seen.extra,
+            micro: Micro::of(pipeline.family(), seen.told.0, seen.told.1),
             told_guidance,
             guidance: Guidance {
                 scale: f64::from(scale),

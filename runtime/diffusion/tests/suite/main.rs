@@ -21,6 +21,7 @@ mod hostile;
 mod load;
 mod mixture;
 mod modes;
+mod modes_families;
 mod networks;
 mod parity;
 mod pipeline;

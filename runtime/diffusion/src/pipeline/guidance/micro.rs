@@ -23,9 +23,9 @@ pub(in crate::pipeline) enum Micro {
 }
 
 impl Micro {
-    /// For a pass over latents of this size.
-    pub fn of(family: Family, height: usize, width: usize) -> Self {
-        let (height, width) = ((height * 8) as f32, (width * 8) as f32);
+    /// For a pass that draws pictures of this size in pixels.
+    pub fn of(family: Family, height: u32, width: u32) -> Self {
+        let (height, width) = (height as f32, width as f32);
         match family {
             Family::Sd1 | Family::Sd2 | Family::Unknown => Self::None,
             Family::Sdxl => Self::Sizes { height, width },
