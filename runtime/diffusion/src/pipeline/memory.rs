@@ -5,7 +5,7 @@ use crate::ops::MAX_SCORES;
 
 use super::batching::ROWS_ALONE;
 use super::load::Pipeline;
-use super::prompts::Plans;
+use super::prompts::parts;
 use super::request::{HiresPlan, Request};
 
 /// Bytes of an f32.
@@ -48,7 +48,7 @@ impl Pipeline {
     /// Evaluations of the UNet for one picture and moment: one for each part of the prompt, one for the
     /// negative prompt, and one without the picture where the model edits one.
     fn rows_per_picture(&self, request: &Request) -> u64 {
-        let parts = Plans::new(request, None).positive.parts().len() as u64;
+        let parts = parts(request) as u64;
         match self.variant {
             ModelVariant::InstructPix2Pix => parts + 2,
             ModelVariant::TextToImage | ModelVariant::Inpainting if request.guidance_scale == 1.0 => parts,

@@ -19,7 +19,8 @@ impl Plans {
     /// Of the first pass, or of the second. Steps in prompts count evaluations, as A1111 does for
     /// samplers of second order.
     pub fn new(request: &Request, hires: Option<&Hires>) -> Self {
-        let evaluations = |sampler: Sampler, steps: u32| (sampler.entry().evaluations * steps) as usize;
+        let evaluations =
+            |sampler: Sampler, steps: u32| sampler.entry().evaluations.saturating_mul(steps) as usize;
         let first = evaluations(request.sampler, request.steps);
         let pass = match hires {
             None => Pass::First { steps: first },
@@ -44,6 +45,15 @@ impl Plans {
             negative: self.negative.encode(encoders, options)?,
         })
     }
+}
+
+fn planned(text: &str, role: Role, pass: Pass) -> PromptPlan {
+    PromptPlan::new(text, &PlanOptions { role, pass, strip_comments: true })
+}
+
+/// How many prompts `AND` joins; asked of requests that were not checked, so whatever their steps are.
+pub(super) fn parts(request: &Request) -> usize {
+    planned(&request.prompt, Role::Positive, Pass::First { steps: 1 }).parts().len()
 }
 
 /// Encoded prompts of a pass.

@@ -106,6 +106,7 @@ fn the_estimate_grows_with_the_work_and_holds_the_weights() {
     let small = model().estimate_bytes(&request());
     let large = model().estimate_bytes(&Request { width: 1024, height: 1024, ..request() });
     assert!(small > model().weight_bytes() && large > small);
-    let absurd = Request { width: u32::MAX, height: u32::MAX, batch_size: u32::MAX, ..request() };
+    let absurd =
+        Request { width: u32::MAX, height: u32::MAX, batch_size: u32::MAX, steps: u32::MAX, ..request() };
     assert!(model().estimate_bytes(&absurd) > large);
 }

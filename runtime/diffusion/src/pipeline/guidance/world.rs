@@ -8,6 +8,7 @@ use crate::pipeline::batching::Evaluator;
 use crate::pipeline::progress::Reporter;
 use crate::random::{BrownianNoise, LatentNoise};
 use crate::samplers::World;
+use crate::schedule::NoiseTable;
 
 use super::blend::Blend;
 use super::prediction::{c_in, clean, clean_of_epsilon, epsilon};
@@ -61,11 +62,17 @@ impl<'a> GuidedModel<'a, '_> {
     }
 }
 
+/// The timestep whose noise level is the nearest.
+fn nearest(table: &NoiseTable, sigma: f32) -> f32 {
+    let t = table.timestep_of(sigma);
+    let off = |t: f32| (table.sigma_at(t) - sigma).abs();
+    if off(t.ceil()) < off(t.floor()) { t.ceil() } else { t.floor() }
+}
+
 impl World for GuidedModel<'_, '_> {
     /// The picture is put back around the mask in what the model sees as clean.
     fn denoised(&mut self, x: &Tensor, sigma: f32) -> Result<Tensor> {
-        let timestep = self.base.table.timestep_of(sigma);
-        let sight = self.sight(timestep.round());
+        let sight = self.sight(nearest(self.base.table, sigma));
         let timestep = sight.table.timestep_of(sigma);
         let prediction = self.predict(sight, &(x * c_in(sigma))?, timestep)?;
         let clean = self.blended(clean(sight.prediction, &prediction, x, sigma)?)?;
