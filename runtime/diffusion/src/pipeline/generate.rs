@@ -6,7 +6,7 @@ use candle_core::Tensor;
 
 use crate::output::infotext;
 use crate::random::{BrownianNoise, LatentNoise, NoiseSource};
-use crate::samplers::{Options, Plan, World};
+use crate::samplers::{Options, Plan, Steps, World};
 
 use super::error::GenerateError;
 use super::guidance::GuidedModel;
@@ -70,37 +70,37 @@ impl Pipeline {
         let scale = self.base.vae.config().downscale();
         let channels = self.base.vae.config().latent_channels;
         let shape = (channels, request.height as usize / scale, request.width as usize / scale);
-        let mut runs = Vec::new();
-        for seeds in request.runs() {
-            let plan = Plan {
-                options: Options { eta: request.eta, ..Options::default() },
-                ..Plan::new(&self.table, request.steps as usize, request.schedule)
-            };
-            let mut steps = request.sampler.start(&plan);
-            let noise = LatentNoise::new(&seeds, shape);
+        let runs = request.runs();
+        let mut latents = Vec::new();
+        let mut done = 0;
+        for (i, seeds) in runs.iter().enumerate() {
+            let mut steps = request.sampler.start(&self.plan(request));
             let brownian = steps
                 .noise_range()
-                .map(|range| BrownianNoise::new(&seeds, shape, NoiseSource::default(), range));
+                .map(|range| BrownianNoise::new(seeds, shape, NoiseSource::default(), range));
             let mut world = GuidedModel::new(
                 &self.base.unet,
                 &self.table,
                 cond.clone(),
                 uncond.clone(),
                 request.guidance_scale,
-                noise,
+                LatentNoise::new(seeds, shape),
                 brownian,
             );
-            let mut x = world.noise().and_then(|n| steps.noised(None, &n)).map_err(at(Stage::Denoise))?;
-            report(on_progress, Stage::Denoise, 0, steps.len() as u32)?;
-            let mut index = 0;
-            while !steps.is_done(index) {
-                x = steps.step(index, &x, &mut world).map_err(at(Stage::Denoise))?;
-                index += 1;
-                report(on_progress, Stage::Denoise, index as u32, steps.len() as u32)?;
-            }
-            runs.push(x);
+            let left = runs.len() - i;
+            let on_step = &mut |step: usize, total: usize| {
+                report(on_progress, Stage::Denoise, (done + step) as u32, (done + left * total) as u32)
+            };
+            let (x, taken) = sample(steps.as_mut(), &mut world, on_step)?;
+            done += taken;
+            latents.push(x);
         }
-        Tensor::cat(&runs, 0).map_err(at(Stage::Denoise))
+        Tensor::cat(&latents, 0).map_err(at(Stage::Denoise))
+    }
+
+    fn plan(&self, request: &TextToImage) -> Plan<'_> {
+        let options = Options { eta: request.eta, ..Options::default() };
+        Plan { options, ..Plan::new(&self.table, request.steps as usize, request.schedule) }
     }
 
     /// Decodes one picture at a time, which bounds the memory by that of one.
@@ -128,6 +128,24 @@ impl Pipeline {
         }
         Ok(pictures)
     }
+}
+
+/// Takes all steps of a run from pure noise; the last latent, and how many steps there were.
+fn sample(
+    steps: &mut dyn Steps,
+    world: &mut GuidedModel,
+    on_step: &mut dyn FnMut(usize, usize) -> Result<(), GenerateError>,
+) -> Result<(Tensor, usize), GenerateError> {
+    let failed = |source| GenerateError::Tensor { stage: Stage::Denoise, source };
+    let mut x = world.noise().and_then(|noise| steps.noised(None, &noise)).map_err(failed)?;
+    let mut index = 0;
+    on_step(index, steps.len())?;
+    while !steps.is_done(index) {
+        x = steps.step(index, &x, world).map_err(failed)?;
+        index += 1;
+        on_step(index, steps.len())?;
+    }
+    Ok((x, index))
 }
 
 fn all_finite(x: &Tensor) -> candle_core::Result<bool> {
