@@ -6,7 +6,7 @@ mod json;
 mod unet;
 mod vae;
 
-pub use clip::{ClipActivation, ClipConfig};
+pub use clip::{ClipActivation, ClipConfig, ClipOrigin};
 pub use error::ConfigError;
 pub use unet::UnetConfig;
 pub use vae::VaeConfig;

@@ -2,6 +2,7 @@
 
 use crate::config::ConfigError;
 use crate::layout::FolderError;
+use crate::text::TextError;
 use crate::weights::WeightError;
 
 use super::progress::Stage;
@@ -47,6 +48,8 @@ impl LoadError {
 pub enum GenerateError {
     #[error(transparent)]
     Request(#[from] RequestError),
+    #[error(transparent)]
+    Text(#[from] TextError),
     #[error("the generation was cancelled")]
     Cancelled,
     #[error(
@@ -62,6 +65,7 @@ impl GenerateError {
     pub fn reason(&self) -> &'static str {
         match self {
             Self::Request(e) => e.reason(),
+            Self::Text(e) => e.reason(),
             Self::Cancelled => "Cancelled",
             Self::NotFinite { .. } => "NotFinite",
             Self::Tensor { .. } => "TensorError",
@@ -72,6 +76,7 @@ impl GenerateError {
     pub fn retriable(&self) -> bool {
         match self {
             Self::Request(e) => e.retriable(),
+            Self::Text(e) => e.retriable(),
             Self::Cancelled | Self::NotFinite { .. } | Self::Tensor { .. } => false,
         }
     }

@@ -7,6 +7,7 @@ use candle_core::Tensor;
 use crate::output::infotext;
 use crate::random::{BrownianNoise, LatentNoise, NoiseSource};
 use crate::samplers::{Options, Plan, Steps, World};
+use crate::text::EncodeOptions;
 
 use super::error::GenerateError;
 use super::guidance::GuidedModel;
@@ -58,12 +59,12 @@ impl Pipeline {
         self.validate(request)?;
         let at = |stage| move |source| GenerateError::Tensor { stage, source };
         report(on_progress, Stage::Encode, 0, 1)?;
-        let clip_skip = request.clip_skip as usize;
-        let cond = self.base.text.encode(&request.prompt, clip_skip).map_err(at(Stage::Encode))?;
+        let options = EncodeOptions { clip_skip: request.clip_skip as usize, ..EncodeOptions::default() };
+        let cond = self.base.text.encode(&request.prompt, &options)?;
         let uncond = if request.guidance_scale == 1.0 {
             None
         } else {
-            Some(self.base.text.encode(&request.negative_prompt, clip_skip).map_err(at(Stage::Encode))?)
+            Some(self.base.text.encode(&request.negative_prompt, &options)?)
         };
         report(on_progress, Stage::Encode, 1, 1)?;
 

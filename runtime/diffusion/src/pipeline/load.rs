@@ -9,7 +9,7 @@ use crate::config::{ClipConfig, UnetConfig, VaeConfig};
 use crate::inspect::{Family, Kind, family_of, kind_of};
 use crate::layout::{Folder, LdmNames, rename_clip, rename_diffusers_vae};
 use crate::schedule::NoiseTable;
-use crate::text::TextEncoder;
+use crate::text::TextEncoders;
 use crate::unet::Unet;
 use crate::vae::Vae;
 use crate::weights::{BuildOptions, FileHeader, Params, Weights, WeightsBuilder, read_header};
@@ -85,8 +85,8 @@ impl Pipeline {
         self.weight_bytes
     }
 
-    /// The text encoder.
-    pub fn text_encoder(&self) -> &TextEncoder {
+    /// The text encoders.
+    pub fn text_encoder(&self) -> &TextEncoders {
         &self.base.text
     }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::config::{ClipConfig, UnetConfig, VaeConfig};
-use crate::text::{ClipText, TextEncoder};
+use crate::text::{ClipText, TextEncoders, TextStyle};
 use crate::unet::Unet;
 use crate::vae::Vae;
 use crate::weights::{BuildOptions, Params, WeightError, Weights};
@@ -11,7 +11,7 @@ use crate::weights::{BuildOptions, Params, WeightError, Weights};
 /// Text encoder, UNet and autoencoder; immutable, shared between threads.
 #[derive(Debug)]
 pub struct Networks {
-    pub text: TextEncoder,
+    pub text: TextEncoders,
     pub unet: Unet,
     pub vae: Vae,
 }
@@ -33,7 +33,10 @@ impl Blueprint {
     pub(super) fn build(&self, options: Arc<BuildOptions>) -> Result<Networks, WeightError> {
         let root = Params::with(Arc::clone(&self.weights), options);
         Ok(Networks {
-            text: TextEncoder::new(ClipText::load(&root.at("text"), self.clip.clone())?),
+            text: TextEncoders::new(
+                TextStyle::Sd1,
+                vec![ClipText::load(&root.at("text"), self.clip.clone())?],
+            )?,
             unet: Unet::load(&root.at("unet"), self.unet.clone())?,
             vae: Vae::load(&root.at("vae"), self.vae.clone())?,
         })

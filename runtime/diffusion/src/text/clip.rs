@@ -1,6 +1,7 @@
-//! The text transformer of CLIP, named and behaving as `transformers`' `CLIPTextModel`.
+//! The text transformers of CLIP and OpenCLIP, named and behaving as `transformers`' `CLIPTextModel` and
+//! `CLIPTextModelWithProjection`.
 
-use candle_core::{Device, Result, Tensor};
+use candle_core::{Result, Tensor};
 
 use crate::config::{ClipActivation, ClipConfig};
 use crate::ops::{AttentionShape, LayerNorm, Linear, attention, gelu, quick_gelu};
@@ -8,7 +9,7 @@ use crate::weights::{Params, WeightError};
 
 type Loaded<T> = std::result::Result<T, WeightError>;
 
-/// Embeddings, layers, a last normalisation.
+/// Embeddings, layers, a last normalisation, perhaps a projection.
 #[derive(Debug)]
 pub struct ClipText {
     config: ClipConfig,
@@ -16,10 +17,11 @@ pub struct ClipText {
     positions: Tensor,
     layers: Vec<Layer>,
     final_norm: LayerNorm,
+    projection: Option<Linear>,
 }
 
 impl ClipText {
-    /// Loads the network at `p` (`text.`).
+    /// Loads the network at `p` (`text.` or `text2.`).
     ///
     /// # Errors
     /// A tensor is missing, of another shape, or not finite.
@@ -28,11 +30,16 @@ impl ClipText {
         let layers = (0..config.layers)
             .map(|n| Layer::load(&p.at("encoder.layers").at(n), &config))
             .collect::<Loaded<_>>()?;
+        let projection = config
+            .projection
+            .map(|output| Linear::load_unbiased(&p.at("text_projection"), width, output))
+            .transpose()?;
         Ok(Self {
             tokens: p.tensor("embeddings.token_embedding.weight", &[config.vocabulary, width])?,
             positions: p.tensor("embeddings.position_embedding.weight", &[config.positions, width])?,
             layers,
             final_norm: LayerNorm::load(&p.at("final_layer_norm"), width, config.norm_eps)?,
+            projection,
             config,
         })
     }
@@ -45,16 +52,54 @@ impl ClipText {
     /// Hidden states `[batch, length, width]` of rows of ids, all of one length; `clip_skip` 1 takes the
     /// last layer, 2 the one before, and so on, each through the last normalisation (as A1111 does).
     pub fn forward(&self, ids: &[Vec<u32>], clip_skip: usize) -> Result<Tensor> {
-        let length = ids.first().map_or(0, Vec::len);
-        let flat: Vec<u32> = ids.iter().flatten().copied().collect();
-        let flat = Tensor::from_vec(flat, ids.len() * length, &Device::Cpu)?;
-        let embedded = self.tokens.index_select(&flat, 0)?.reshape((ids.len(), length, self.config.width))?;
-        let mut x = embedded.broadcast_add(&self.positions.narrow(0, 0, length)?)?;
-        let used = self.layers.len().saturating_sub(clip_skip.saturating_sub(1));
-        for layer in &self.layers[..used] {
+        let rows = ids.iter().map(|row| self.embed(row, &[])).collect::<Result<Vec<_>>>()?;
+        let (hidden, _) = self.layers(Tensor::cat(&rows, 0)?, clip_skip)?;
+        self.normalise(&hidden)
+    }
+
+    /// What the layers read, `[1, length, width]`: tokens with `vectors` (`[count, width]`, from a position
+    /// on, in order and apart) in place of some, and their positions. Length is at most the encoder's.
+    pub(super) fn embed(&self, ids: &[u32], vectors: &[(usize, &Tensor)]) -> Result<Tensor> {
+        let device = self.tokens.device();
+        let rows = self.tokens.index_select(&Tensor::new(ids, device)?, 0)?;
+        let mut parts = Vec::with_capacity(2 * vectors.len() + 1);
+        let mut from = 0;
+        for (position, vectors) in vectors {
+            parts.push(rows.narrow(0, from, position - from)?);
+            parts.push(vectors.to_device(device)?);
+            from = position + vectors.dim(0)?;
+        }
+        parts.push(rows.narrow(0, from, ids.len() - from)?);
+        let x = if parts.len() == 1 { parts.remove(0) } else { Tensor::cat(&parts, 0)? };
+        (x + self.positions.narrow(0, 0, ids.len())?)?.unsqueeze(0)
+    }
+
+    /// The state after the layer that `skip` names (1 is the last, 2 the one before, …; never before the
+    /// first), and how many layers that took.
+    pub(super) fn layers(&self, x: Tensor, skip: usize) -> Result<(Tensor, usize)> {
+        let used = self.layers.len().saturating_sub(skip.saturating_sub(1));
+        Ok((self.run(x, 0, used)?, used))
+    }
+
+    /// The text as one vector `[batch, projection]`: the state at `position` after all layers, normalised
+    /// and projected. `hidden` is the state after `used` layers. None without a projection.
+    pub(super) fn pooled(&self, hidden: &Tensor, used: usize, position: usize) -> Result<Option<Tensor>> {
+        let Some(projection) = &self.projection else { return Ok(None) };
+        let last = self.normalise(&self.run(hidden.clone(), used, self.layers.len())?)?;
+        let at = last.narrow(1, position, 1)?.squeeze(1)?;
+        projection.forward(&at.contiguous()?).map(Some)
+    }
+
+    /// The last normalisation.
+    pub(super) fn normalise(&self, hidden: &Tensor) -> Result<Tensor> {
+        self.final_norm.forward(hidden)
+    }
+
+    fn run(&self, mut x: Tensor, from: usize, to: usize) -> Result<Tensor> {
+        for layer in &self.layers[from.min(to)..to] {
             x = layer.forward(&x)?;
         }
-        self.final_norm.forward(&x)
+        Ok(x)
     }
 }
 

@@ -4,8 +4,15 @@
 //! nest; `\(`, `\)`, `\[`, `\]` and `\\` are the characters themselves; a bracket left open counts to
 //! the end; `BREAK` ends a chunk. Facts: `modules/prompt_parser.py` (`parse_prompt_attention`).
 //!
-//! One departure: there, `BREAK` inside brackets becomes the word "break", because its marker is a
-//! weight that the bracket multiplies. Here it ends the chunk wherever it stands.
+//! Two departures. There, `BREAK` inside brackets becomes the word "break", because its marker is a
+//! weight that the bracket multiplies; here it ends the chunk wherever it stands. And brackets nested
+//! deeper than [`MAX_DEPTH`] are text here, which bounds time and weights.
+
+use super::grammar::find_word;
+
+/// Most brackets of one kind around a word. 1.1 to this power is 445: a few more and every picture is
+/// noise, a thousand more and weights overflow.
+pub const MAX_DEPTH: usize = 64;
 
 /// A piece of a prompt.
 #[derive(Debug, Clone, PartialEq)]
@@ -27,55 +34,81 @@ pub fn parse_emphasis(prompt: &str) -> Vec<Fragment> {
     parser.finish()
 }
 
+/// Open brackets of one kind.
+#[derive(Default)]
+struct Brackets {
+    /// Where in the pieces each begins.
+    starts: Vec<usize>,
+    /// How many more are open that are text.
+    beyond: usize,
+}
+
+impl Brackets {
+    /// Does a bracket that opens at piece `start` count?
+    fn open(&mut self, start: usize) -> bool {
+        let counts = self.beyond == 0 && self.starts.len() < MAX_DEPTH;
+        if counts {
+            self.starts.push(start);
+        } else {
+            self.beyond += 1;
+        }
+        counts
+    }
+
+    /// Where the bracket that closes now began; none if it is text.
+    fn close(&mut self) -> Option<usize> {
+        match self.beyond.checked_sub(1) {
+            Some(beyond) => {
+                self.beyond = beyond;
+                None
+            }
+            None => self.starts.pop(),
+        }
+    }
+}
+
 #[derive(Default)]
 struct Parser {
     /// Text and weight; no text is a break.
     pieces: Vec<(Option<String>, f64)>,
-    /// Where each open bracket stands in `pieces`.
-    round: Vec<usize>,
-    square: Vec<usize>,
+    round: Brackets,
+    square: Brackets,
+    /// How many weights were multiplied.
+    #[cfg(test)]
+    work: usize,
 }
 
 impl Parser {
     /// Consumes one element at the start of `rest`, whose first character is `first`.
     fn take<'a>(&mut self, first: char, rest: &'a str) -> &'a str {
         let after = &rest[first.len_utf8()..];
+        let start = self.pieces.len();
         match first {
             '\\' => {
                 let escaped = after.chars().next().filter(|c| "()[]\\".contains(*c));
                 // A backslash before anything else is consumed and means nothing.
                 self.literal(escaped.map(String::from).unwrap_or_default());
-                &after[escaped.map_or(0, char::len_utf8)..]
+                return &after[escaped.map_or(0, char::len_utf8)..];
             }
-            '(' => {
-                self.round.push(self.pieces.len());
-                after
-            }
-            '[' => {
-                self.square.push(self.pieces.len());
-                after
-            }
-            ')' => {
-                match self.round.pop() {
-                    Some(start) => self.multiply(start, ROUND),
-                    None => self.literal(")".into()),
-                }
-                after
-            }
-            ']' => {
-                match self.square.pop() {
-                    Some(start) => self.multiply(start, SQUARE),
-                    None => self.literal("]".into()),
-                }
-                after
-            }
-            ':' => self.colon(rest, after),
+            '(' if self.round.open(start) => {}
+            '[' if self.square.open(start) => {}
+            ')' => match self.round.close() {
+                Some(start) => self.multiply(start, ROUND),
+                None => self.literal(")".into()),
+            },
+            ']' => match self.square.close() {
+                Some(start) => self.multiply(start, SQUARE),
+                None => self.literal("]".into()),
+            },
+            '(' | '[' => self.literal(first.into()),
+            ':' => return self.colon(rest, after),
             _ => {
                 let end = rest.find(['\\', '(', ')', '[', ']', ':']).unwrap_or(rest.len());
                 self.text(&rest[..end]);
-                &rest[end..]
+                return &rest[end..];
             }
         }
+        after
     }
 
     /// `: 1.2 )` closes a round bracket with a weight; any other colon is text.
@@ -84,7 +117,7 @@ impl Parser {
             self.literal(":".into());
             return after;
         };
-        match self.round.pop() {
+        match self.round.close() {
             Some(start) => self.multiply(start, weight),
             None => self.literal(rest[..1 + consumed].to_owned()),
         }
@@ -97,35 +130,33 @@ impl Parser {
 
     /// Text, split at `BREAK` standing as a word of its own; white space around it goes with it.
     fn text(&mut self, text: &str) {
+        const BREAK: &str = "BREAK";
         let mut rest = text;
-        let mut search = 0;
-        while let Some(found) = rest[search..].find("BREAK") {
-            let start = search + found;
-            let end = start + "BREAK".len();
-            let joined = |c: Option<char>| c.is_some_and(|c| c.is_alphanumeric() || c == '_');
-            if joined(rest[..start].chars().next_back()) || joined(rest[end..].chars().next()) {
-                search = end;
-                continue;
-            }
+        while let Some(start) = find_word(rest, BREAK) {
             self.literal(rest[..start].trim_end().to_owned());
             self.pieces.push((None, 1.0));
-            rest = rest[end..].trim_start();
-            search = 0;
+            rest = rest[start + BREAK.len()..].trim_start();
         }
         self.literal(rest.to_owned());
     }
 
+    /// Every piece is inside of at most `MAX_DEPTH` brackets of a kind, so this stays linear over all.
     fn multiply(&mut self, start: usize, factor: f64) {
+        #[cfg(test)]
+        {
+            self.work += self.pieces.len().saturating_sub(start);
+        }
+        let most = f64::from(f32::MAX);
         for piece in self.pieces.iter_mut().skip(start) {
-            piece.1 *= factor;
+            piece.1 = (piece.1 * factor).clamp(-most, most);
         }
     }
 
     fn finish(mut self) -> Vec<Fragment> {
-        for start in std::mem::take(&mut self.round) {
+        for start in std::mem::take(&mut self.round).starts {
             self.multiply(start, ROUND);
         }
-        for start in std::mem::take(&mut self.square) {
+        for start in std::mem::take(&mut self.square).starts {
             self.multiply(start, SQUARE);
         }
         let mut merged: Vec<(Option<String>, f64)> = Vec::new();
@@ -149,16 +180,15 @@ impl Parser {
 }
 
 /// A number and a closing bracket, perhaps with white space around the number; how many bytes it took.
-/// Numbers that are none (`1.2.3`) or not finite make it plain text.
+/// Numbers that are none (`1.2.3`) or not finite make it plain text. Looks no further than the number, so
+/// that many colons without brackets stay cheap.
 fn weight_and_bracket(after: &str) -> Option<(f64, usize)> {
-    let inner = &after[..after.find(')')?];
-    let number = inner.trim();
-    let digits = number.strip_prefix(['+', '-']).unwrap_or(number);
-    if digits.is_empty() || !digits.bytes().all(|b| b.is_ascii_digit() || b == b'.') {
-        return None;
-    }
-    let weight: f64 = number.parse().ok().filter(|w: &f64| (*w as f32).is_finite())?;
-    Some((weight, inner.len() + 1))
+    let number = after.trim_start();
+    let unsigned = number.strip_prefix(['+', '-']).unwrap_or(number);
+    let rest = unsigned.trim_start_matches(|c: char| c.is_ascii_digit() || c == '.');
+    let behind = rest.trim_start().strip_prefix(')')?;
+    let weight: f64 = number[..number.len() - rest.len()].parse().ok()?;
+    (weight as f32).is_finite().then_some((weight, after.len() - behind.len()))
 }
 
 #[cfg(test)]
@@ -173,6 +203,40 @@ mod tests {
                 Fragment::Break => ("BREAK".to_owned(), -1.0),
             })
             .collect()
+    }
+
+    #[test]
+    fn brackets_beyond_the_limit_are_text_with_their_ends() {
+        let nested = |depth: usize| format!("{}a{}b", "(".repeat(depth), ")".repeat(depth));
+        let limit = 1.1_f64.powi(MAX_DEPTH as i32) as f32;
+        let close = |got: f32| (got / limit - 1.0).abs() < 1e-6;
+        let got = parse(&nested(MAX_DEPTH));
+        assert!(got[0].0 == "a" && close(got[0].1) && got[1] == ("b".to_owned(), 1.0), "{got:?}");
+        let got = parse(&nested(MAX_DEPTH + 2));
+        assert!(got[0].0 == "((a))" && close(got[0].1) && got[1] == ("b".to_owned(), 1.0), "{got:?}");
+        let got = parse(&format!("{}a:2):3)", "(".repeat(MAX_DEPTH + 1)));
+        assert_eq!(got[0].0, "(a:2)");
+    }
+
+    #[test]
+    fn every_piece_is_multiplied_a_bounded_number_of_times() {
+        for unit in ["(a", "[a", "([a", "(a)", "(a[b]", "((a:2)", "a)", "(a:1.1)]["] {
+            let prompt = unit.repeat(2_000);
+            let mut parser = Parser::default();
+            let mut rest = prompt.as_str();
+            while let Some(first) = rest.chars().next() {
+                rest = parser.take(first, rest);
+            }
+            let limit = 2 * MAX_DEPTH * parser.pieces.len();
+            assert!(parser.work <= limit, "{unit}: {} of {limit}", parser.work);
+        }
+    }
+
+    #[test]
+    fn weights_stay_finite() {
+        let huge = format!("{}a{}", "(".repeat(60), format!(":{})", "9".repeat(38)).repeat(60));
+        assert_eq!(parse(&huge), [("a".to_owned(), f32::MAX)]);
+        assert_eq!(parse(&format!("({huge}:0)")), [("a".to_owned(), 0.0)]);
     }
 
     #[test]

@@ -7,18 +7,16 @@ is printed and stored as `spread`, which the tests' tolerances are taken from.
 """
 
 import copy
-import gzip
-import importlib.util
 import json
 from pathlib import Path
 
 import torch
 from diffusers import DDIMScheduler
 from safetensors.torch import save_file
-from transformers import CLIPTokenizer
 
 import models
 import reference
+from tokenizer import tokenizer
 
 HERE = Path(__file__).parent
 torch.set_num_threads(1)
@@ -37,17 +35,6 @@ EMPHASIS = {
     "((cat)) BREAK dog": [("cat", 1.1 * 1.1), None, ("dog", 1.0)],
     "very " * 80 + "(long:0.5)": [("very " * 80, 1.0), ("long", 0.5)],
 }
-
-
-def tokenizer():
-    """CLIP's tokenizer from the original vocabulary file."""
-    origin = Path(importlib.util.find_spec("open_clip").origin).parent
-    lines = gzip.decompress((origin / "bpe_simple_vocab_16e6.txt.gz").read_bytes()).decode().split("\n")
-    merges = [tuple(line.split()) for line in lines[1 : 49152 - 256 - 2 + 1]]
-    printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
-    symbols = [chr(c) for c in printable] + [chr(0x100 + n) for n in range(256 - len(printable))]
-    names = symbols + [s + "</w>" for s in symbols] + ["".join(m) for m in merges] + ["<|startoftext|>", "<|endoftext|>"]
-    return CLIPTokenizer(vocab={n: i for i, n in enumerate(names)}, merges=merges)
 
 
 def spread(name, f32, f64):

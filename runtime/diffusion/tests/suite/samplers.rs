@@ -4,6 +4,7 @@ use candle_core::{Device, Result, Tensor};
 use easel_diffusion::random::LatentNoise;
 use easel_diffusion::samplers::{Options, Plan, World};
 use easel_diffusion::schedule::NoiseTable;
+use easel_diffusion::text::EncodeOptions;
 use easel_diffusion::unet::UnetInput;
 use easel_diffusion::{Sampler, Schedule, TextToImage};
 use image::RgbImage;
@@ -85,7 +86,7 @@ fn every_latent_is_the_references() {
     for (run, sampler, schedule, eta) in RUNS {
         let request = request(sampler, *schedule, *eta);
         let encode = |prompt: &str| {
-            let one = model().text_encoder().encode(prompt, 1).unwrap().context;
+            let one = model().text_encoder().encode(prompt, &EncodeOptions::default()).unwrap().context;
             Tensor::cat(&[&one, &one], 0).unwrap()
         };
         let mut world = Guided {
