@@ -14,4 +14,4 @@ pub use options::{AlignedModel, SigmaOptions};
 pub(crate) use sigmas::karras;
 pub use sigmas::sigmas;
 pub use table::NoiseTable;
-pub use training::TableError;
+pub use training::{BetaSchedule, TableError};

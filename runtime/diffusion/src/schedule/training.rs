@@ -10,6 +10,28 @@ const MAX_TIMESTEPS: usize = 10_000;
 /// What A1111 sets instead of the zero at the end of a rescaled table: sigma is then 4518, not infinite.
 const ALMOST_ZERO: f32 = 4.897_345_3e-8;
 
+/// How betas grow over the timesteps: diffusers' `beta_schedule`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BetaSchedule {
+    Linear,
+    /// Linear in the square root: what SD was trained with.
+    ScaledLinear,
+    /// A squared cosine, which has no start and end.
+    SquaredCosine,
+}
+
+impl BetaSchedule {
+    /// Finds a schedule by the name in a scheduler's configuration.
+    pub fn parse(name: &str) -> Option<Self> {
+        match name {
+            "linear" => Some(Self::Linear),
+            "scaled_linear" => Some(Self::ScaledLinear),
+            "squaredcos_cap_v2" => Some(Self::SquaredCosine),
+            _ => None,
+        }
+    }
+}
+
 /// Why numbers are no table of training.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum TableError {
@@ -64,6 +86,31 @@ impl NoiseTable {
             ((t + 0.008) / 1.008 * std::f64::consts::FRAC_PI_2).cos().powi(2)
         };
         Self::of_alphas(products((0..timesteps).map(|i| (1.0 - signal(i + 1) / signal(i)).min(0.999))))
+    }
+
+    /// The table of a configuration, whose numbers nobody has looked at yet.
+    ///
+    /// # Errors
+    /// The number of timesteps or a beta is out of its limits.
+    pub fn from_config(
+        schedule: BetaSchedule,
+        beta_start: f64,
+        beta_end: f64,
+        timesteps: usize,
+    ) -> Result<Self, TableError> {
+        length(timesteps)?;
+        for (index, value) in [(0, beta_start), (timesteps - 1, beta_end)] {
+            if !(value > 0.0 && value < 1.0) {
+                return Err(TableError::Beta { index, value });
+            }
+        }
+        let table = match schedule {
+            BetaSchedule::Linear => Self::linear(beta_start, beta_end, timesteps),
+            BetaSchedule::ScaledLinear => Self::scaled_linear(beta_start, beta_end, timesteps),
+            BetaSchedule::SquaredCosine => Self::squared_cosine(timesteps),
+        };
+        // Many large betas leave nothing of the signal.
+        Self::from_alphas_cumprod(table.alphas_cumprod())
     }
 
     /// Betas as numbers (diffusers' `trained_betas`).
@@ -165,6 +212,19 @@ mod tests {
         for alphas in [[0.5_f32, 0.5], [0.5, 0.6], [1.5, 0.5], [0.5, 0.0], [f32::NAN, 0.1]] {
             assert!(NoiseTable::from_alphas_cumprod(&alphas).is_err(), "{alphas:?}");
         }
+    }
+
+    #[test]
+    fn configurations_are_checked_and_built() {
+        let sd1 = NoiseTable::from_config(BetaSchedule::ScaledLinear, 0.00085, 0.012, 1000);
+        assert_eq!(sd1, Ok(NoiseTable::sd1()));
+        assert!(NoiseTable::from_config(BetaSchedule::SquaredCosine, 0.0001, 0.02, 1000).is_ok());
+        for (start, end, timesteps) in [(0.0, 0.1, 10), (0.1, f64::NAN, 10), (0.1, 0.2, 1), (0.9, 0.9, 9999)]
+        {
+            let refused = NoiseTable::from_config(BetaSchedule::Linear, start, end, timesteps);
+            assert!(refused.is_err(), "{start} {end} {timesteps}");
+        }
+        assert_eq!(BetaSchedule::parse("sigmoid"), None);
     }
 
     #[test]

@@ -183,8 +183,9 @@ fn every_sampler_finds_the_only_picture() {
             }
             let worst =
                 values(&x).iter().zip(values(&picture)).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
-            // Those that end at the smallest level of training, not at zero, keep its noise.
-            let left = if sampler.entry().uses_schedule { 0.15 } else { 0.2 };
+            // These end at the smallest level of training, not at zero, and keep its noise.
+            let keeps = !sampler.entry().uses_schedule || sampler.name().starts_with("DPM ");
+            let left = if keeps { 0.2 } else { 1e-3 };
             assert!(worst < left, "{sampler}, start {start:?}: {worst}");
         }
     }
@@ -203,6 +204,29 @@ fn a_picture_has_the_same_trajectory_alone_and_in_company() {
         let together = last(&[3, 4, 5]);
         for (i, seed) in [3, 4, 5].into_iter().enumerate() {
             assert_eq!(values(&together.get(i).unwrap()), values(&last(&[seed])), "{sampler}, picture {i}");
+        }
+    }
+}
+
+#[test]
+fn nothing_that_can_be_asked_for_breaks_a_sampler() {
+    let wild = Options { eta: Some(1.0), s_churn: 100.0, s_noise: 1.1, ..Options::default() };
+    let zsnr = NoiseTable::sd1().zero_terminal_snr();
+    let init = Tensor::ones((1, 4, 4, 4), candle_core::DType::F32, &candle_core::Device::Cpu).unwrap();
+    for sampler in Sampler::all() {
+        for schedule in Schedule::all() {
+            for (table, options) in [(table(), Options::default()), (&zsnr, wild)] {
+                for steps in [1, 2, 3, 5] {
+                    for strength in [None, Some(0.0), Some(0.5), Some(1.0)] {
+                        let start = strength.map(|strength| Start::by_share(steps, strength));
+                        let plan = Plan { options, start, ..Plan::new(table, steps, schedule) };
+                        let mut steps = sampler.start(&plan);
+                        let mut world = Mixture::new(&[1], steps.noise_range());
+                        let x = walk(steps.as_mut(), &mut world, start.map(|_| &init));
+                        assert!(values(&x).iter().all(|v| v.is_finite()), "{sampler} {plan:?}");
+                    }
+                }
+            }
         }
     }
 }

@@ -137,7 +137,7 @@ def scheduler(kind, steps, dtype=torch.float32, **options):
 
 def ddim(model, x, run, noise):
     taken, noised = timesteps(run)
-    made = scheduler(DDIMScheduler, run.whole_steps, run.dtype, clip_sample=False, set_alpha_to_one=False)
+    made = scheduler(DDIMScheduler, run.whole_steps + int(run.discard), run.dtype, clip_sample=False, set_alpha_to_one=False)
     x = x(noised)
     for t in taken[:0:-1]:
         e = model.epsilon(x, t)
@@ -148,7 +148,7 @@ def ddim(model, x, run, noise):
 
 def plms(model, x, run, noise):
     taken, noised = timesteps(run)
-    made = scheduler(PNDMScheduler, run.whole_steps, run.dtype, skip_prk_steps=True, set_alpha_to_one=False)
+    made = scheduler(PNDMScheduler, run.whole_steps + int(run.discard), run.dtype, skip_prk_steps=True, set_alpha_to_one=False)
     x = x(noised)
     falling = taken[:0:-1]
     # diffusers asks at the second timestep twice: the first time only for the second slope.
@@ -252,6 +252,15 @@ def lcm(model, x, run, noise):
     return x
 
 
+def heun(model, x, a, b):
+    """One step; k-diffusion's own would draw noise that it then leaves out, and restarts count on theirs."""
+    slope = (x - model(x, a)) / a
+    there = x + slope * (b - a)
+    if b == 0:
+        return there
+    return x + (slope + (there - model(there, b)) / b) / 2 * (b - a)
+
+
 def restart(model, x, run, noise):
     """Xu et al. 2023 with Heun's steps; from 20 steps on the part from 2 to 0.1 is taken again."""
     levels = run.sigmas()
@@ -269,7 +278,7 @@ def restart(model, x, run, noise):
     for a, b in path:
         if last < a:
             x = x + noise.next() * (a**2 - last**2) ** 0.5
-        x = sampling.sample_heun(model, x, torch.stack([a, b]).to(run.dtype), disable=True)
+        x = heun(model, x, a.to(run.dtype), b.to(run.dtype))
         last = b
     return x
 
