@@ -31,7 +31,8 @@ pub(super) enum Node {
     Tuple(Vec<Id>),
     List(Vec<Id>),
     Dict(Vec<(Id, Id)>),
-    Global(Global),
+    /// With the name that messages show.
+    Global(Global, &'static str),
     Storage(Box<Storage>),
     Tensor(Box<View>),
     /// Something harmless that is no part of a model: a set, a numpy scalar, a huge integer.

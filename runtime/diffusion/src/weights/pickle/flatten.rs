@@ -78,7 +78,7 @@ impl Walk<'_> {
             }
             Node::Tensor(view) if tensors => self.tensor(name, view.as_ref())?,
             Node::Str(_) | Node::Int(_) | Node::Float(_) | Node::Bool(_) => self.leaf(id, name),
-            Node::Tensor(_) | Node::None | Node::Global(_) | Node::Storage(_) | Node::Opaque => {}
+            Node::Tensor(_) | Node::None | Node::Global(..) | Node::Storage(_) | Node::Opaque => {}
         }
         Ok(())
     }

@@ -95,19 +95,21 @@ const TABLE: &[(&str, &str, Global)] = &[
 ];
 
 impl Global {
-    pub(super) fn find(module: &[u8], name: &[u8]) -> Option<Self> {
-        TABLE.iter().find(|row| row.0.as_bytes() == module && row.1.as_bytes() == name).map(|row| row.2)
-    }
-
-    /// The first name in the table that has this meaning, for messages.
-    fn name(self) -> &'static str {
-        TABLE.iter().find(|row| row.2 == self).map_or("a global", |row| row.1)
+    /// The meaning of a global, and its name in the table.
+    pub(super) fn find(module: &[u8], name: &[u8]) -> Option<(Self, &'static str)> {
+        let row = TABLE.iter().find(|row| row.0.as_bytes() == module && row.1.as_bytes() == name);
+        row.map(|row| (row.2, row.1))
     }
 }
 
 /// The value of `global(*args)`.
-pub(super) fn call(arena: &mut Arena, global: Global, args: Id, offset: usize) -> Result<Id, PickleError> {
-    let refuse = |detail| PickleError::Call { global: global.name(), offset, detail };
+pub(super) fn call(
+    arena: &mut Arena,
+    (global, name): (Global, &'static str),
+    args: Id,
+    offset: usize,
+) -> Result<Id, PickleError> {
+    let refuse = |detail| PickleError::Call { global: name, offset, detail };
     let list = arena.items(args).ok_or_else(|| refuse("its arguments are no tuple"))?;
     if list.len() > MAX_ARGUMENTS {
         return Err(refuse("it has too many arguments"));
@@ -131,8 +133,8 @@ pub(super) fn call(arena: &mut Arena, global: Global, args: Id, offset: usize) -
         Global::FromType => match list.as_slice() {
             [function, _, inner, _] => match arena.get(*function).clone() {
                 // Named one by one: a call of itself would be a recursion that the file controls.
-                Node::Global(inside @ (Global::Tensor | Global::TypedTensor | Global::Parameter)) => {
-                    call(arena, inside, *inner, offset)
+                Node::Global(inside @ (Global::Tensor | Global::TypedTensor | Global::Parameter), name) => {
+                    call(arena, (inside, name), *inner, offset)
                 }
                 _ => Err(refuse("it rebuilds no tensor")),
             },
@@ -176,7 +178,7 @@ pub(super) fn build(
 fn dict_entries(arena: &Arena, args: &[Id]) -> Option<Vec<(Id, Id)>> {
     let Some(first) = args.first() else { return Some(Vec::new()) };
     match arena.get(*first) {
-        Node::Global(_) | Node::None => Some(Vec::new()),
+        Node::Global(..) | Node::None => Some(Vec::new()),
         Node::Dict(entries) => Some(entries.clone()),
         Node::List(items) | Node::Tuple(items) => items
             .iter()
@@ -196,7 +198,7 @@ fn tensor(arena: &Arena, global: Global, args: &[Id]) -> Option<View> {
         return None;
     }
     let dtype = match (global, args.get(6).map(|id| arena.get(*id))) {
-        (Global::TypedTensor, Some(Node::Global(Global::Dtype(dtype)))) => *dtype,
+        (Global::TypedTensor, Some(Node::Global(Global::Dtype(dtype), _))) => *dtype,
         (Global::TypedTensor, _) => return None,
         _ => storage.dtype?,
     };

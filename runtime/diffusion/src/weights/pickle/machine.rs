@@ -190,10 +190,10 @@ impl<'a> Machine<'a> {
             }
             REDUCE | NEWOBJ => {
                 let (args, callable) = (self.pop()?, self.pop()?);
-                let Node::Global(global) = self.arena.get(callable).clone() else {
+                let Node::Global(global, name) = *self.arena.get(callable) else {
                     return Err(self.malformed("something that is no global is called"));
                 };
-                let made = globals::call(&mut self.arena, global, args, self.op_at)?;
+                let made = globals::call(&mut self.arena, (global, name), args, self.op_at)?;
                 self.stack.push(made);
             }
             BUILD => {
@@ -213,11 +213,11 @@ impl<'a> Machine<'a> {
     }
 
     fn global(&mut self, module: &[u8], name: &[u8]) -> Result<(), PickleError> {
-        let Some(global) = Global::find(module, name) else {
+        let Some((global, name)) = Global::find(module, name) else {
             let global = format!("{}.{}", clip(module), clip(name));
             return Err(PickleError::Global { global, offset: self.op_at });
         };
-        self.push(Node::Global(global))
+        self.push(Node::Global(global, name))
     }
 
     /// `("storage", class, key, location, elements[, view])`; views of storages are from before torch 0.4.
@@ -229,7 +229,7 @@ impl<'a> Machine<'a> {
         if items.get(5).is_some_and(|view| !matches!(self.arena.get(*view), Node::None)) {
             return None;
         }
-        let (Node::Global(Global::Storage(dtype)), Node::Str(key)) =
+        let (Node::Global(Global::Storage(dtype), _), Node::Str(key)) =
             (self.arena.get(items[1]), self.arena.get(items[2]))
         else {
             return None;
