@@ -172,6 +172,36 @@ mod tests {
             ("refiner", &[linear, ("conditioner.embedders.0.model.x", &[4])], Kind::Checkpoint, SdxlRefiner),
             ("UNet alone", &[unet], Kind::Unet, Sd1),
             (
+                "UNet of SDXL alone",
+                &[
+                    linear,
+                    ("model.diffusion_model.label_emb.0.0.weight", &[4, 4]),
+                    ("model.diffusion_model.input_blocks.3.0.op.weight", &[4, 4, 3, 3]),
+                    ("model.diffusion_model.input_blocks.6.0.op.weight", &[4, 4, 3, 3]),
+                ],
+                Kind::Unet,
+                Sdxl,
+            ),
+            (
+                "UNet of the refiner in a folder",
+                &[
+                    ("time_embedding.linear_1.weight", &[4, 4]),
+                    ("add_embedding.linear_1.weight", &[4, 4]),
+                    ("down_blocks.0.downsamplers.0.conv.weight", &[4, 4, 3, 3]),
+                    ("down_blocks.1.downsamplers.0.conv.weight", &[4, 4, 3, 3]),
+                    ("down_blocks.2.downsamplers.0.conv.weight", &[4, 4, 3, 3]),
+                ],
+                Kind::Unet,
+                SdxlRefiner,
+            ),
+            (
+                "tiny autoencoder",
+                &[("1.weight", &[4, 4, 3, 3]), ("3.conv.0.weight", &[4, 4, 3, 3])],
+                Kind::Vae,
+                Unknown,
+            ),
+            ("hypernetwork of SD 2", &[("1024.0.linear.0.weight", &[4, 1024])], Kind::Hypernetwork, Sd2),
+            (
                 "kohya LoRA",
                 &[(
                     "lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn2_to_k.lora_down.weight",
