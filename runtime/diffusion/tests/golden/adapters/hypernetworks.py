@@ -41,7 +41,7 @@ class Processor:
 
 CASES = {
     # structure, activation, layer norm, dropout, activated output, widths
-    "hyper": ([1, 2, 1, 1], "swish", True, True, False, (16, 32, 64)),
+    "hyper": ([1, 2, 1, 1], "swish", True, True, False, (16, 32)),
     "hyper-activated": ([1, 1.5, 1], "leakyrelu", False, False, None, (16,)),
     "hyper-old": ([1, 2, 1], None, False, False, None, (16,)),
 }
