@@ -23,7 +23,11 @@ struct Model {
 
 impl Engine for DiffusionEngine {
     fn load(&self, path: &Path, label: &ModelLabel) -> Result<Arc<dyn LoadedModel>, EngineError> {
-        let options = LoadOptions { name: Some(label.file_name.clone()), sha256: label.sha256.clone() };
+        let options = LoadOptions {
+            name: Some(label.file_name.clone()),
+            sha256: label.sha256.clone(),
+            ..LoadOptions::default()
+        };
         let pipeline = Pipeline::load(path, &options).map_err(|error| {
             EngineError::failed(error.reason(), crate::error::chain(&error), error.retriable())
         })?;

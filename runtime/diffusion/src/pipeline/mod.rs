@@ -6,9 +6,12 @@ mod guidance;
 mod load;
 mod memory;
 mod networks;
+mod open;
 mod picture;
+mod probe;
 mod progress;
 mod request;
+mod training;
 
 pub use error::{GenerateError, LoadError};
 pub use load::{LoadOptions, Pipeline};
@@ -16,3 +19,4 @@ pub use networks::Networks;
 pub use picture::Picture;
 pub use progress::{Progress, Stage};
 pub use request::{RequestError, TextToImage};
+pub use training::{TimestepSpacing, Training};
