@@ -1,4 +1,4 @@
-//! A Stable Diffusion engine for SD 1.x: weights in, pictures out.
+//! A Stable Diffusion engine for SD 1.x, SD 2.x and SDXL: weights in, pictures out.
 //!
 //! [`inspect()`] tells what a file is from its header. [`Pipeline::load`] reads a single-file checkpoint
 //! or a diffusers folder, [`Pipeline::generate`] makes pictures. All networks are this crate's own and
@@ -10,12 +10,14 @@
 
 pub mod adapters;
 pub mod config;
+pub mod control;
 pub mod inspect;
 pub mod layout;
 pub mod ops;
 pub mod output;
 pub mod pipeline;
 pub mod random;
+pub mod raster;
 pub mod samplers;
 pub mod schedule;
 pub mod text;

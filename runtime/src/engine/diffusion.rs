@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use easel_diffusion::{LoadOptions, Picture, Pipeline, Progress, Sampler, Stage, TextToImage};
-use easel_protocol::{GenerationRequest, Schedule, Task};
+use easel_protocol::{GenerationRequest, Task};
 
 use super::api::{Engine, EngineError, LoadedModel, ModelLabel, OnProgress, StepProgress};
 
@@ -23,7 +23,11 @@ struct Model {
 
 impl Engine for DiffusionEngine {
     fn load(&self, path: &Path, label: &ModelLabel) -> Result<Arc<dyn LoadedModel>, EngineError> {
-        let options = LoadOptions { name: Some(label.file_name.clone()), sha256: label.sha256.clone() };
+        let options = LoadOptions {
+            name: Some(label.file_name.clone()),
+            sha256: label.sha256.clone(),
+            ..LoadOptions::default()
+        };
         let pipeline = Pipeline::load(path, &options).map_err(|error| {
             EngineError::failed(error.reason(), crate::error::chain(&error), error.retriable())
         })?;
@@ -97,11 +101,21 @@ fn overall(progress: Progress, batch: u32, request: &GenerationRequest) -> StepP
     let done_before = batch.saturating_mul(request.steps);
     let within = match progress.stage {
         Stage::Encode => 0,
-        Stage::Denoise => progress.step.min(request.steps),
+        // A sampler may take more or fewer steps than asked for.
+        Stage::Denoise => scaled(progress.step, progress.total, request.steps),
         Stage::Decode => request.steps,
     };
     let total = request.steps.saturating_mul(request.batch_count);
     StepProgress { stage, step: done_before.saturating_add(within), total }
+}
+
+/// `step` of `total` as a count of `steps`.
+fn scaled(step: u32, total: u32, steps: u32) -> u32 {
+    if total == 0 {
+        return steps;
+    }
+    let share = u64::from(step) * u64::from(steps) / u64::from(total);
+    u32::try_from(share).unwrap_or(steps).min(steps)
 }
 
 /// The engine's form of one batch.
@@ -112,10 +126,8 @@ fn translate(request: &GenerationRequest) -> Result<TextToImage, EngineError> {
     let sampler = Sampler::parse(request.sampler.name())
         .map(|(sampler, _)| sampler)
         .map_err(|error| EngineError::failed("UnknownSampler", error.to_string(), false))?;
-    let schedule = match request.schedule {
-        Schedule::Automatic => easel_diffusion::Schedule::Automatic,
-        Schedule::Karras => easel_diffusion::Schedule::Karras,
-    };
+    let schedule = easel_diffusion::Schedule::parse(request.schedule.name())
+        .map_err(|error| EngineError::failed("UnknownSchedule", error.to_string(), false))?;
     Ok(TextToImage {
         prompt: request.prompt.clone(),
         negative_prompt: request.negative_prompt.clone(),
@@ -130,4 +142,35 @@ fn translate(request: &GenerationRequest) -> Result<TextToImage, EngineError> {
         clip_skip: request.clip_skip,
         eta: request.eta.map(|eta| eta as f32),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Both tables are read by name, so that a sampler of one that the other lacks is found here.
+    #[test]
+    fn the_engine_knows_every_name_of_the_protocol() {
+        for name in easel_protocol::Sampler::known_names() {
+            let (sampler, schedule) = easel_protocol::Sampler::parse(name).expect("its own name");
+            let (engine, implied) = Sampler::parse(name).expect("a sampler of the engine");
+            assert_eq!(engine.name(), sampler.name(), "{name}");
+            let implied = implied.unwrap_or_default();
+            assert_eq!(implied.name(), schedule.name(), "{name}");
+        }
+        assert_eq!(easel_protocol::Sampler::all().count(), Sampler::all().count());
+        for schedule in easel_protocol::Schedule::all() {
+            let engine = easel_diffusion::Schedule::parse(schedule.name()).expect("a schedule of the engine");
+            assert_eq!(engine.name(), schedule.name());
+        }
+        assert_eq!(easel_protocol::Schedule::all().count(), easel_diffusion::Schedule::all().count());
+    }
+
+    #[test]
+    fn progress_counts_the_steps_that_were_asked_for() {
+        for (step, total, want) in [(0, 8, 0), (4, 8, 10), (8, 8, 20), (19, 19, 20), (3, 0, 20), (40, 30, 20)]
+        {
+            assert_eq!(scaled(step, total, 20), want, "{step} of {total}");
+        }
+    }
 }

@@ -33,7 +33,7 @@ pub fn result_document(job: &Job, completed: &CompletionRecord) -> Document {
 fn sampler_name(request: &GenerationRequest) -> String {
     match request.schedule {
         Schedule::Automatic => request.sampler.name().to_owned(),
-        Schedule::Karras => format!("{} Karras", request.sampler.name()),
+        schedule => format!("{} {}", request.sampler.name(), schedule.name()),
     }
 }
 

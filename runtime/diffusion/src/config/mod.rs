@@ -8,5 +8,5 @@ mod vae;
 
 pub use clip::{ClipActivation, ClipConfig, ClipOrigin};
 pub use error::ConfigError;
-pub use unet::UnetConfig;
-pub use vae::VaeConfig;
+pub use unet::{ModelVariant, UnetConfig};
+pub use vae::{SD_SCALE, SDXL_SCALE, VaeConfig};

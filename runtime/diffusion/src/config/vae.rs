@@ -9,10 +9,13 @@ use super::json::Json;
 
 const NAME: &str = "vae";
 
-/// Scale of SD 1.x latents: the inverse of their standard deviation over the training pictures.
-const SD1_SCALE: f64 = 0.18215;
+/// Scale of the latents of SD 1.x and 2.x: the inverse of their standard deviation over the training
+/// pictures.
+pub const SD_SCALE: f64 = 0.18215;
+/// The same of SDXL and its refiner.
+pub const SDXL_SCALE: f64 = 0.13025;
 
-/// Everything needed to build the autoencoder of SD 1.x.
+/// Everything needed to build an autoencoder.
 #[derive(Debug, Clone, PartialEq)]
 pub struct VaeConfig {
     pub latent_channels: usize,
@@ -27,11 +30,12 @@ pub struct VaeConfig {
 }
 
 impl VaeConfig {
-    /// Reads the shapes at `p` (`vae.`) and the `config.json` of a folder.
+    /// Reads the shapes at `p` (`vae.`) and the `config.json` of a folder. The scale cannot be seen in
+    /// shapes: without a configuration it is `scale`, that of the family.
     ///
     /// # Errors
     /// A tensor that every autoencoder has is missing, or a value is out of bounds or unsupported.
-    pub fn read(p: &Params, config: Option<&Value>) -> Result<Self, ConfigError> {
+    pub fn read(p: &Params, config: Option<&Value>, scale: f64) -> Result<Self, ConfigError> {
         let json = Json { component: NAME, value: config };
         json.require(&taken_for_granted())?;
         let mut channels = Vec::new();
@@ -51,7 +55,7 @@ impl VaeConfig {
             latent_channels: within(NAME, "latent_channels", latent_channels, 64)?,
             layers: within(NAME, "layers", resnets.saturating_sub(1), 8)?,
             norm_groups: json.usize("norm_num_groups", 32)?,
-            scaling_factor: json.f64("scaling_factor", SD1_SCALE)?,
+            scaling_factor: json.f64("scaling_factor", scale)?,
             has_encoder: p.has("encoder.conv_in.weight"),
             channels,
         };

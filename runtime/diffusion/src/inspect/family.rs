@@ -9,7 +9,8 @@ pub(crate) fn family_of(header: &Header, kind: Kind) -> Family {
     match kind {
         Kind::Checkpoint | Kind::Unet | Kind::ControlNet => family_of_model(header),
         Kind::Lora => family_of_adapter(header),
-        Kind::TextualInversion | Kind::Hypernetwork => family_of_embedding(header),
+        Kind::TextualInversion => family_of_embedding(header),
+        Kind::Hypernetwork => family_of_hypernetwork(header),
         Kind::TextEncoder => family_of_text_encoder(header),
         // The autoencoders of SD 1.x, 2.x and SDXL have the same names and shapes.
         Kind::Vae | Kind::Upscaler | Kind::Unknown => Family::Unknown,
@@ -64,7 +65,7 @@ fn family_of_model(header: &Header) -> Family {
         return Family::Sd2;
     }
     if any(header, |n| n.contains("label_emb.") || n.contains("add_embedding.")) {
-        return Family::Sdxl;
+        return if levels(header) == 4 { Family::SdxlRefiner } else { Family::Sdxl };
     }
     // SD 1.x projects into its transformers by 1x1 convolutions, SD 2.x by matrices.
     match projection_rank(header) {
@@ -72,6 +73,15 @@ fn family_of_model(header: &Header) -> Family {
         Some(2) => Family::Sd2,
         _ => Family::Unknown,
     }
+}
+
+/// Levels of a UNet: SDXL has three, its refiner four. Each but the last ends in a downsampler.
+fn levels(header: &Header) -> usize {
+    let is_downsampler = |n: &str| {
+        n.ends_with(".op.weight") && n.contains("input_blocks.")
+            || n.ends_with(".downsamplers.0.conv.weight") && n.starts_with("down_blocks.")
+    };
+    1 + header.tensors.keys().filter(|n| is_downsampler(n)).count()
 }
 
 fn projection_rank(header: &Header) -> Option<usize> {
@@ -112,6 +122,15 @@ fn family_of_embedding(header: &Header) -> Family {
         .filter_map(|t| t.shape.last())
         .next()
         .map_or(Family::Unknown, |w| family_of_width(*w))
+}
+
+/// Layers stand under the width that they serve; that of the text tells, the UNet's own are everywhere.
+fn family_of_hypernetwork(header: &Header) -> Family {
+    let serves = |width: &str| any(header, |n| n.split('.').next() == Some(width));
+    [("768", 768), ("1024", 1024), ("2048", 2048)]
+        .iter()
+        .find(|(name, _)| serves(name))
+        .map_or(Family::Unknown, |(_, width)| family_of_width(*width))
 }
 
 fn family_of_text_encoder(header: &Header) -> Family {

@@ -14,10 +14,10 @@ use super::types::{Family, Inspection, Kind, Precision};
 /// Longest title taken from a file's metadata, in characters.
 const MAX_TITLE: usize = 200;
 
-/// Inspects a safetensors file or a diffusers folder. Only headers are read.
+/// Inspects a file of safetensors, a PyTorch checkpoint or a diffusers folder. Only headers are read.
 ///
 /// # Errors
-/// The file is unreadable, not safetensors, or its header is refused.
+/// The file is unreadable, of another format, or its header is refused.
 pub fn inspect(path: &Path) -> Result<Inspection, InspectError> {
     if path.is_dir() {
         return inspect_folder(path);
@@ -59,17 +59,20 @@ fn describe(header: &Header) -> Inspection {
 fn inspect_folder(path: &Path) -> Result<Inspection, InspectError> {
     let folder = Folder::open(path)?;
     let mut headers = Vec::new();
+    let mut unet: Option<Header> = None;
     for file in folder.weight_files() {
-        headers.push(read_header(file)?.header);
-    }
-    let mut family = Family::Unknown;
-    let mut prediction_type = None;
-    for header in &headers {
-        if kind_of(header) == Kind::Unet {
-            family = family_of(header, Kind::Unet);
-            prediction_type = prediction_of(header, Kind::Unet, family);
+        let header = read_header(file)?.header;
+        if folder.unet.iter().any(|part| part == file) {
+            // A family is told by all tensors together, in however many shards they are.
+            match &mut unet {
+                Some(whole) => whole.tensors.extend(header.tensors.clone()),
+                None => unet = Some(header.clone()),
+            }
         }
+        headers.push(header);
     }
+    let family = unet.as_ref().map_or(Family::Unknown, |header| family_of(header, Kind::Unet));
+    let mut prediction_type = unet.as_ref().and_then(|header| prediction_of(header, Kind::Unet, family));
     if let Some(said) = folder.scheduler_prediction()? {
         prediction_type = parse_prediction(&said).or(prediction_type);
     }
@@ -168,6 +171,36 @@ mod tests {
             ),
             ("refiner", &[linear, ("conditioner.embedders.0.model.x", &[4])], Kind::Checkpoint, SdxlRefiner),
             ("UNet alone", &[unet], Kind::Unet, Sd1),
+            (
+                "UNet of SDXL alone",
+                &[
+                    linear,
+                    ("model.diffusion_model.label_emb.0.0.weight", &[4, 4]),
+                    ("model.diffusion_model.input_blocks.3.0.op.weight", &[4, 4, 3, 3]),
+                    ("model.diffusion_model.input_blocks.6.0.op.weight", &[4, 4, 3, 3]),
+                ],
+                Kind::Unet,
+                Sdxl,
+            ),
+            (
+                "UNet of the refiner in a folder",
+                &[
+                    ("time_embedding.linear_1.weight", &[4, 4]),
+                    ("add_embedding.linear_1.weight", &[4, 4]),
+                    ("down_blocks.0.downsamplers.0.conv.weight", &[4, 4, 3, 3]),
+                    ("down_blocks.1.downsamplers.0.conv.weight", &[4, 4, 3, 3]),
+                    ("down_blocks.2.downsamplers.0.conv.weight", &[4, 4, 3, 3]),
+                ],
+                Kind::Unet,
+                SdxlRefiner,
+            ),
+            (
+                "tiny autoencoder",
+                &[("1.weight", &[4, 4, 3, 3]), ("3.conv.0.weight", &[4, 4, 3, 3])],
+                Kind::Vae,
+                Unknown,
+            ),
+            ("hypernetwork of SD 2", &[("1024.0.linear.0.weight", &[4, 1024])], Kind::Hypernetwork, Sd2),
             (
                 "kohya LoRA",
                 &[(

@@ -1,5 +1,6 @@
 //! What a file is for, by the names in it.
 
+use crate::layout::TaesdNames;
 use crate::weights::Header;
 
 use super::types::Kind;
@@ -67,6 +68,9 @@ fn is_unet(header: &Header) -> bool {
 }
 
 fn is_vae(header: &Header) -> bool {
+    if TaesdNames::learn(header.tensors.keys().map(String::as_str)).is_some() {
+        return true;
+    }
     let strip = |n: &str| n.strip_prefix("first_stage_model.").unwrap_or(n).to_owned();
     let ends = |part: &str| any(header, |n| strip(n).starts_with(part));
     ends("decoder.conv_in.") && ends("decoder.conv_out.")

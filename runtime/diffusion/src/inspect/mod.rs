@@ -10,5 +10,5 @@ pub use error::InspectError;
 pub use file::{header_len, inspect, inspect_header};
 pub use types::{Family, Inspection, Kind, Precision, PredictionType};
 
-pub(crate) use family::family_of;
+pub(crate) use family::{family_of, parse_prediction, prediction_of};
 pub(crate) use kind::kind_of;

@@ -9,15 +9,18 @@ use serde_json::Value;
 /// Largest JSON file read from a model folder; real ones have a few kilobytes, a shard index 300 KB.
 const MAX_JSON: u64 = 8 << 20;
 
+/// Weights of a text encoder; as a pickle they are called `pytorch_model`.
+const TEXT_STEM: &str = "model";
+
 /// Why a folder is not a usable model.
 #[derive(Debug, thiserror::Error)]
 pub enum FolderError {
-    #[error("{path} is no model folder: it has no `unet` folder with weights in safetensors")]
+    #[error("{path} is no model folder: it has no `unet` folder with weights")]
     NotAModel { path: String },
     #[error(
-        "{path} has no weights in safetensors{found}: convert the model with `save_pretrained(safe_serialization=True)`"
+        "{path} has no weights: neither {stem}.safetensors nor {stem}.bin is there; transfer the folder again"
     )]
-    NoSafetensors { path: String, found: &'static str },
+    NoWeights { path: String, stem: &'static str },
     #[error("cannot read {path}")]
     Io { path: String, source: std::io::Error },
     #[error("{path} is not the JSON that is expected there: {detail}")]
@@ -29,7 +32,7 @@ impl FolderError {
     pub fn reason(&self) -> &'static str {
         match self {
             Self::NotAModel { .. } => "NotAModel",
-            Self::NoSafetensors { .. } => "NotSafetensors",
+            Self::NoWeights { .. } => "NoWeights",
             Self::Io { .. } => "FileUnreadable",
             Self::Json { .. } => "InvalidConfig",
         }
@@ -39,7 +42,7 @@ impl FolderError {
     pub fn retriable(&self) -> bool {
         match self {
             Self::Io { .. } => true,
-            Self::NotAModel { .. } | Self::NoSafetensors { .. } | Self::Json { .. } => false,
+            Self::NotAModel { .. } | Self::NoWeights { .. } | Self::Json { .. } => false,
         }
     }
 }
@@ -59,7 +62,7 @@ impl Folder {
     /// Finds the components; reads at most a shard index.
     ///
     /// # Errors
-    /// There is no UNet here, or only pickles.
+    /// There is no UNet here, or a component without weights.
     pub fn open(root: &Path) -> Result<Self, FolderError> {
         if !root.join("unet").is_dir() {
             return Err(FolderError::NotAModel { path: root.display().to_string() });
@@ -68,8 +71,8 @@ impl Folder {
             root: root.to_owned(),
             unet: component(root, "unet", "diffusion_pytorch_model")?,
             vae: component(root, "vae", "diffusion_pytorch_model")?,
-            text: component(root, "text_encoder", "model")?,
-            text2: component(root, "text_encoder_2", "model")?,
+            text: component(root, "text_encoder", TEXT_STEM)?,
+            text2: component(root, "text_encoder_2", TEXT_STEM)?,
         })
     }
 
@@ -104,8 +107,17 @@ impl Folder {
     }
 }
 
-/// The weight files of one component: one file, its f16 variant, or shards listed by an index.
-fn component(root: &Path, name: &str, stem: &str) -> Result<Vec<PathBuf>, FolderError> {
+/// The weight files and the `config.json` of a folder that is one component by itself.
+///
+/// # Errors
+/// There are no weights, or a file cannot be read.
+pub(crate) fn lone_component(dir: &Path) -> Result<(Vec<PathBuf>, Option<Value>), FolderError> {
+    Ok((component(dir, "", "diffusion_pytorch_model")?, read_json(&dir.join("config.json"))?))
+}
+
+/// The weight files of one component: one file, its f16 variant, or shards listed by an index; pickles
+/// only where there are no safetensors.
+fn component(root: &Path, name: &str, stem: &'static str) -> Result<Vec<PathBuf>, FolderError> {
     let dir = root.join(name);
     if !dir.is_dir() {
         return Ok(Vec::new());
@@ -120,9 +132,14 @@ fn component(root: &Path, name: &str, stem: &str) -> Result<Vec<PathBuf>, Folder
             return shards(&dir, &index, &json);
         }
     }
-    let pickle = ["bin", "fp16.bin"].iter().any(|ext| dir.join(format!("{stem}.{ext}")).is_file());
-    let found = if pickle { ", only a pickle (.bin)" } else { "" };
-    Err(FolderError::NoSafetensors { path: dir.display().to_string(), found })
+    let pickled = if stem == TEXT_STEM { "pytorch_model" } else { stem };
+    for ext in ["bin", "fp16.bin"] {
+        let file = dir.join(format!("{pickled}.{ext}"));
+        if file.is_file() {
+            return Ok(vec![file]);
+        }
+    }
+    Err(FolderError::NoWeights { path: dir.display().to_string(), stem })
 }
 
 fn shards(dir: &Path, index: &Path, json: &Value) -> Result<Vec<PathBuf>, FolderError> {
@@ -172,13 +189,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_folder_without_safetensors_is_refused_with_the_remedy() {
+    fn a_pickle_is_taken_only_where_there_are_no_safetensors() {
         let dir = tempfile::tempdir().unwrap();
         assert_eq!(Folder::open(dir.path()).unwrap_err().reason(), "NotAModel");
         fs::create_dir(dir.path().join("unet")).unwrap();
-        fs::write(dir.path().join("unet/diffusion_pytorch_model.bin"), b"x").unwrap();
-        let error = Folder::open(dir.path()).unwrap_err();
-        assert!(error.to_string().contains("only a pickle"), "{error}");
+        assert_eq!(Folder::open(dir.path()).unwrap_err().reason(), "NoWeights");
+        let [pickle, safe] =
+            ["bin", "safetensors"].map(|ext| dir.path().join(format!("unet/diffusion_pytorch_model.{ext}")));
+        fs::write(&pickle, b"x").unwrap();
+        assert_eq!(Folder::open(dir.path()).unwrap().unet, [pickle]);
+        fs::write(&safe, b"x").unwrap();
+        assert_eq!(Folder::open(dir.path()).unwrap().unet, [safe]);
     }
 
     #[test]

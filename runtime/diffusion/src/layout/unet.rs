@@ -66,6 +66,9 @@ impl UnetNames {
         for (old, new) in [
             ("time_embed.0.", "time_embedding.linear_1."),
             ("time_embed.2.", "time_embedding.linear_2."),
+            ("time_embed.cond_proj.", "time_embedding.cond_proj."),
+            ("label_emb.0.0.", "add_embedding.linear_1."),
+            ("label_emb.0.2.", "add_embedding.linear_2."),
             ("out.0.", "conv_norm_out."),
             ("out.2.", "conv_out."),
             ("middle_block.1.", "mid_block.attentions.0."),
@@ -195,10 +198,38 @@ mod tests {
             ("time_embed.2.bias", Some("time_embedding.linear_2.bias")),
             ("out.0.bias", Some("conv_norm_out.bias")),
             ("input_blocks.99.0.op.weight", None),
-            ("label_emb.0.0.weight", None),
+            ("label_emb.0.2.weight", Some("add_embedding.linear_2.weight")),
+            ("label_emb.1.weight", None),
         ];
         for (from, want) in cases {
             assert_eq!(unet.rename(from).as_deref(), want, "{from}");
+        }
+    }
+
+    #[test]
+    fn the_three_levels_of_sdxl_are_counted() {
+        let mut names: Vec<String> =
+            (0..9).map(|n| format!("input_blocks.{n}.0.in_layers.0.weight")).collect();
+        names.extend([3, 6].map(|n| format!("input_blocks.{n}.0.op.weight")));
+        names.extend((0..9).map(|n| format!("output_blocks.{n}.0.in_layers.0.weight")));
+        names.extend([2, 5].map(|n| format!("output_blocks.{n}.2.conv.weight")));
+        let unet = UnetNames::learn(names.iter().map(String::as_str));
+        let cases = [
+            (
+                "input_blocks.4.1.transformer_blocks.1.norm1.bias",
+                "down_blocks.1.attentions.0.transformer_blocks.1.norm1.bias",
+            ),
+            (
+                "input_blocks.8.1.transformer_blocks.9.norm1.bias",
+                "down_blocks.2.attentions.1.transformer_blocks.9.norm1.bias",
+            ),
+            ("output_blocks.2.1.proj_in.bias", "up_blocks.0.attentions.2.proj_in.bias"),
+            ("output_blocks.2.2.conv.bias", "up_blocks.0.upsamplers.0.conv.bias"),
+            ("output_blocks.8.0.skip_connection.bias", "up_blocks.2.resnets.2.conv_shortcut.bias"),
+            ("label_emb.0.0.weight", "add_embedding.linear_1.weight"),
+        ];
+        for (from, want) in cases {
+            assert_eq!(unet.rename(from).as_deref(), Some(want), "{from}");
         }
     }
 }

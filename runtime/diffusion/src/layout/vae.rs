@@ -2,6 +2,45 @@
 
 use std::fmt::Write;
 
+/// Prefix of the autoencoder in a single file; files that hold nothing else may have it too.
+pub(super) const PREFIX: &str = "first_stage_model.";
+
+/// The translation for a file that holds an autoencoder, alone or among others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum VaeNames {
+    Diffusers,
+    /// With the number of levels, which its decoder counts backwards.
+    Ldm {
+        levels: usize,
+    },
+}
+
+impl VaeNames {
+    /// Learns the layout from a file's names, with or without `first_stage_model.`.
+    pub fn learn<'a>(names: impl Iterator<Item = &'a str>) -> Self {
+        let mut levels = 0;
+        for name in names {
+            let name = name.strip_prefix(PREFIX).unwrap_or(name);
+            if name.starts_with("decoder.up_blocks.") {
+                return Self::Diffusers;
+            }
+            let level = name.strip_prefix("decoder.up.").and_then(|rest| rest.split('.').next());
+            let level = level.and_then(|n| n.parse::<usize>().ok()).filter(|level| *level < 16);
+            levels = level.map_or(levels, |level| levels.max(level + 1));
+        }
+        Self::Ldm { levels }
+    }
+
+    /// The name in diffusers' `AutoencoderKL`.
+    pub fn rename(self, name: &str) -> Option<String> {
+        let name = name.strip_prefix(PREFIX).unwrap_or(name);
+        match self {
+            Self::Diffusers => rename_diffusers_vae(name),
+            Self::Ldm { levels } => rename_ldm_vae(name, levels),
+        }
+    }
+}
+
 /// diffusers' own names; before 0.18 the attention of the middle block was spelled differently.
 pub fn rename_diffusers_vae(name: &str) -> Option<String> {
     let known = ["encoder.", "decoder.", "quant_conv.", "post_quant_conv."];

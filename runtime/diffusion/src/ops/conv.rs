@@ -1,4 +1,4 @@
-//! Two-dimensional convolution with a bias.
+//! Two-dimensional convolution.
 
 use candle_core::{Result, Tensor};
 
@@ -10,7 +10,7 @@ use super::resize::pad_circular;
 #[derive(Debug)]
 pub struct Conv2d {
     weight: Tensor,
-    bias: Tensor,
+    bias: Option<Tensor>,
     stride: usize,
     padding: usize,
     beyond: Padding,
@@ -37,9 +37,24 @@ impl Conv2d {
         stride: usize,
         padding: usize,
     ) -> LoadResult<Self> {
+        let bias = Some(p.tensor("bias", &[output])?);
+        Ok(Self { bias, ..Self::load_unbiased(p, input, output, kernel, stride, padding)? })
+    }
+
+    /// Loads a convolution that has no bias.
+    ///
+    /// # Errors
+    /// As for [`Conv2d::load`].
+    pub fn load_unbiased(
+        p: &Params,
+        input: usize,
+        output: usize,
+        kernel: usize,
+        stride: usize,
+        padding: usize,
+    ) -> LoadResult<Self> {
         let weight = p.tensor("weight", &[output, input, kernel, kernel])?;
-        let bias = p.tensor("bias", &[output])?;
-        Ok(Self { weight, bias, stride, padding, beyond: p.options().padding })
+        Ok(Self { weight, bias: None, stride, padding, beyond: p.options().padding })
     }
 
     /// Applies the convolution.
@@ -49,7 +64,10 @@ impl Conv2d {
             Padding::Circular | Padding::Zeros => (x.contiguous()?, self.padding),
         };
         let y = x.conv2d(&self.weight, padding, self.stride, 1, 1)?;
-        y.broadcast_add(&self.bias.reshape((1, self.bias.elem_count(), 1, 1))?)
+        match &self.bias {
+            Some(bias) => y.broadcast_add(&bias.reshape((1, bias.elem_count(), 1, 1))?),
+            None => Ok(y),
+        }
     }
 }
 

@@ -86,7 +86,11 @@ mod tests {
             height: 128,
             ..Default::default()
         };
-        let model = LoadOptions { name: Some("demo, v1".into()), sha256: Some("0123456789abcdef".into()) };
+        let model = LoadOptions {
+            name: Some("demo, v1".into()),
+            sha256: Some("0123456789abcdef".into()),
+            ..LoadOptions::default()
+        };
         let version = env!("CARGO_PKG_VERSION");
         assert_eq!(
             infotext(&request, &model, 5),

@@ -5,8 +5,8 @@ use std::ops::ControlFlow;
 use candle_core::Tensor;
 
 use crate::output::infotext;
-use crate::random::LatentNoise;
-use crate::samplers::{Plan, World};
+use crate::random::{BrownianNoise, LatentNoise, NoiseSource};
+use crate::samplers::{Options, Plan, World};
 use crate::text::EncodeOptions;
 
 use super::error::GenerateError;
@@ -71,24 +71,37 @@ impl Pipeline {
         let scale = self.base.vae.config().downscale();
         let channels = self.base.vae.config().latent_channels;
         let shape = (channels, request.height as usize / scale, request.width as usize / scale);
-        let noise = LatentNoise::new(&request.seeds(), shape);
-        let mut world =
-            GuidedModel::new(&self.base.unet, &self.table, cond, uncond, request.guidance_scale, noise);
-        let mut steps = request.sampler.start(&Plan {
-            table: &self.table,
-            steps: request.steps as usize,
-            schedule: request.schedule,
-            eta: request.effective_eta(),
-        });
-        let total = steps.len() as u32;
-        let first = f64::from(steps.initial_scale());
-        let mut x = world.noise().and_then(|n| n * first).map_err(at(Stage::Denoise))?;
-        report(on_progress, Stage::Denoise, 0, total)?;
-        for index in 0..steps.len() {
-            x = steps.step(index, &x, &mut world).map_err(at(Stage::Denoise))?;
-            report(on_progress, Stage::Denoise, index as u32 + 1, total)?;
+        let mut runs = Vec::new();
+        for seeds in request.runs() {
+            let plan = Plan {
+                options: Options { eta: request.eta, ..Options::default() },
+                ..Plan::new(&self.table, request.steps as usize, request.schedule)
+            };
+            let mut steps = request.sampler.start(&plan);
+            let noise = LatentNoise::new(&seeds, shape);
+            let brownian = steps
+                .noise_range()
+                .map(|range| BrownianNoise::new(&seeds, shape, NoiseSource::default(), range));
+            let mut world = GuidedModel::new(
+                &self.base.unet,
+                &self.table,
+                cond.clone(),
+                uncond.clone(),
+                request.guidance_scale,
+                noise,
+                brownian,
+            );
+            let mut x = world.noise().and_then(|n| steps.noised(None, &n)).map_err(at(Stage::Denoise))?;
+            report(on_progress, Stage::Denoise, 0, steps.len() as u32)?;
+            let mut index = 0;
+            while !steps.is_done(index) {
+                x = steps.step(index, &x, &mut world).map_err(at(Stage::Denoise))?;
+                index += 1;
+                report(on_progress, Stage::Denoise, index as u32, steps.len() as u32)?;
+            }
+            runs.push(x);
         }
-        Ok(x)
+        Tensor::cat(&runs, 0).map_err(at(Stage::Denoise))
     }
 
     /// Decodes one picture at a time, which bounds the memory by that of one.

@@ -1,8 +1,8 @@
 //! Classifier-free guidance: what samplers see as the model.
 
-use candle_core::{Device, Result, Tensor};
+use candle_core::{Device, Error, Result, Tensor};
 
-use crate::random::LatentNoise;
+use crate::random::{BrownianNoise, LatentNoise};
 use crate::samplers::World;
 use crate::schedule::NoiseTable;
 use crate::text::Conditioning;
@@ -17,6 +17,8 @@ pub(super) struct GuidedModel<'a> {
     uncond: Option<Conditioning>,
     guidance_scale: f64,
     noise: LatentNoise,
+    /// There for the samplers that ask for it.
+    brownian: Option<BrownianNoise>,
 }
 
 impl<'a> GuidedModel<'a> {
@@ -28,8 +30,9 @@ impl<'a> GuidedModel<'a> {
         uncond: Option<Conditioning>,
         guidance_scale: f32,
         noise: LatentNoise,
+        brownian: Option<BrownianNoise>,
     ) -> Self {
-        Self { unet, table, cond, uncond, guidance_scale: f64::from(guidance_scale), noise }
+        Self { unet, table, cond, uncond, guidance_scale: f64::from(guidance_scale), noise, brownian }
     }
 
     fn predict(&self, x: &Tensor, timestep: f32, context: &Tensor) -> Result<Tensor> {
@@ -77,6 +80,9 @@ impl World for GuidedModel<'_> {
     }
 
     fn brownian(&mut self, sigma: f32, next: f32) -> Result<Tensor> {
-        Err(candle_core::Error::Msg(format!("there is no Brownian path from {sigma} to {next}")))
+        match &mut self.brownian {
+            Some(brownian) => brownian.draw(sigma, next),
+            None => Err(Error::Msg(format!("there is no Brownian motion from {sigma} to {next}"))),
+        }
     }
 }

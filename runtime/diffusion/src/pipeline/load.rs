@@ -1,76 +1,76 @@
 //! From files to a pipeline.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use serde_json::{Value, json};
-
-use crate::config::{ClipConfig, UnetConfig, VaeConfig};
-use crate::inspect::{Family, Kind, family_of, kind_of};
-use crate::layout::{Folder, LdmNames, rename_clip, rename_diffusers_vae};
+use crate::config::{ClipConfig, ClipOrigin, ModelVariant, SD_SCALE, SDXL_SCALE, UnetConfig, VaeConfig};
+use crate::inspect::{Family, PredictionType};
 use crate::schedule::NoiseTable;
 use crate::text::TextEncoders;
-use crate::unet::Unet;
+use crate::unet::{TIME_ID_WIDTH, Unet};
 use crate::vae::Vae;
-use crate::weights::{BuildOptions, FileHeader, Params, Weights, WeightsBuilder, read_header};
+use crate::weights::{BuildOptions, Params, WeightError};
 
 use super::error::LoadError;
 use super::networks::{Blueprint, Networks};
+use super::open::{Opened, open, unsupported};
+use super::probe::probe_prediction;
+use super::training::Training;
 use super::variants::VariantCache;
 
-/// What the loader is told besides the path; both only for the pictures' parameters.
+/// The first convolution, whose shape tells what a UNet reads.
+const FIRST: &str = "unet.conv_in.weight";
+
+/// What the loader is told besides the path.
 #[derive(Debug, Clone, Default)]
 pub struct LoadOptions {
-    /// The model's name.
+    /// The model's name, for the pictures' parameters.
     pub name: Option<String>,
-    /// SHA-256 of the weights in hexadecimal digits.
+    /// SHA-256 of the weights in hexadecimal digits, for the pictures' parameters.
     pub sha256: Option<String>,
+    /// An autoencoder's file to use in place of the model's own.
+    pub vae: Option<PathBuf>,
+    /// The files of a tiny autoencoder for previews: decoder, encoder or both.
+    pub taesd: Vec<PathBuf>,
 }
 
-/// A loaded SD 1.x model. It may be shared between threads; each generation has its own state.
+/// A loaded model. It may be shared between threads; each generation has its own state.
 #[derive(Debug)]
 pub struct Pipeline {
     /// The networks as the files have them.
     pub(super) base: Arc<Networks>,
     pub(super) blueprint: Blueprint,
+    pub(super) training: Training,
+    pub(super) prediction_type: PredictionType,
+    pub(super) variant: ModelVariant,
     pub(super) table: NoiseTable,
     pub(super) options: LoadOptions,
     pub(super) weight_bytes: u64,
     pub(super) variants: VariantCache,
 }
 
-/// The `config.json` of each component; absent for single files.
-#[derive(Default)]
-struct Configs {
-    unet: Option<Value>,
-    vae: Option<Value>,
-    text: Option<Value>,
-}
-
 impl Pipeline {
-    /// Loads a single file in LDM layout, or a folder in diffusers layout. Weights become f32.
+    /// Loads a single file in LDM or SGM layout, or a folder in diffusers layout. Weights become f32.
     ///
     /// # Errors
     /// The files are unreadable, hostile, incomplete, or of a kind that this engine does not run; the
     /// message names the tensor or key and, where there is one, the remedy.
     pub fn load(path: &Path, options: &LoadOptions) -> Result<Self, LoadError> {
-        let (weights, configs, table) = if path.is_dir() { open_folder(path)? } else { open_file(path)? };
-        let weight_bytes =
-            weights.shapes().map(|(_, shape)| shape.iter().map(|d| *d as u64).product::<u64>() * 4).sum();
-        let root = Params::new(Arc::clone(&weights));
-        let clip_config = ClipConfig::read(&root.at("text"), configs.text.as_ref())?;
-        let unet_config = UnetConfig::read(&root.at("unet"), configs.unet.as_ref())?;
-        let vae_config = VaeConfig::read(&root.at("vae"), configs.vae.as_ref())?;
-        check_together(path, &clip_config, &unet_config, &vae_config)?;
-        let blueprint = Blueprint { weights, clip: clip_config, unet: unet_config, vae: vae_config };
+        let opened = open(path, options)?;
+        let blueprint = blueprint(&opened)?;
+        let variant = check_together(path, &blueprint)?;
         let base = Arc::new(blueprint.build(Arc::default())?);
         blueprint.weights.close_files();
+        let elements = |shape: &[usize]| shape.iter().map(|d| *d as u64).product::<u64>();
         Ok(Self {
+            prediction_type: prediction_type(&opened.training, variant, &base.unet)?,
+            weight_bytes: blueprint.weights.shapes().map(|(_, shape)| elements(shape) * 4).sum(),
             base,
             blueprint,
-            table,
+            variant,
+            table: opened.training.table.clone(),
+            training: opened.training,
             options: options.clone(),
-            weight_bytes,
             variants: VariantCache::default(),
         })
     }
@@ -86,7 +86,31 @@ impl Pipeline {
 
     /// The family of the loaded model.
     pub fn family(&self) -> Family {
-        Family::Sd1
+        self.blueprint.family
+    }
+
+    /// What the UNet predicts.
+    pub fn prediction_type(&self) -> PredictionType {
+        self.prediction_type
+    }
+
+    /// What the UNet reads in place of a bare latent.
+    pub fn model_variant(&self) -> ModelVariant {
+        self.variant
+    }
+
+    /// The tensor that tells the variant, for messages: "`model.diffusion_model.input_blocks.0.0.weight`
+    /// is [320, 9, 3, 3]: an inpainting model".
+    pub fn describe_variant(&self) -> String {
+        let weights = &self.blueprint.weights;
+        let name = weights.original_name(FIRST).unwrap_or(FIRST);
+        let shape = weights.shape(FIRST).unwrap_or_default();
+        format!("`{name}` is {shape:?}: {}", self.variant.described())
+    }
+
+    /// How the model was trained, as far as its files say.
+    pub fn training(&self) -> &Training {
+        &self.training
     }
 
     /// Memory of the loaded weights.
@@ -115,125 +139,94 @@ impl Pipeline {
     }
 }
 
-type Opened = (Arc<Weights>, Configs, NoiseTable);
-
-fn open_file(path: &Path) -> Result<Opened, LoadError> {
-    let file = read_header(path)?;
-    let kind = kind_of(&file.header);
-    if kind != Kind::Checkpoint {
-        let remedy = "load a checkpoint, with UNet, VAE and text encoder in one file or folder";
-        return Err(unsupported(path, format!("of kind {kind}, not a checkpoint"), remedy));
+/// The components that hold a family's text encoders, and who trained them.
+fn text_parts(family: Family) -> &'static [(&'static str, ClipOrigin)] {
+    use ClipOrigin::{OpenAi, OpenClip};
+    match family {
+        Family::Sd1 | Family::Unknown => &[("text", OpenAi)],
+        Family::Sd2 => &[("text", OpenClip)],
+        Family::Sdxl => &[("text", OpenAi), ("text2", OpenClip)],
+        Family::SdxlRefiner => &[("text2", OpenClip)],
     }
-    check_family(path, family_of(&file.header, kind))?;
-    if says_v_prediction(&file) {
-        return Err(v_prediction(path));
-    }
-    let names = LdmNames::learn(file.header.tensors.keys().map(String::as_str));
-    let mut builder = WeightsBuilder::default();
-    builder.add(file, |name| names.rename(name))?;
-    Ok((builder.build(), Configs::default(), NoiseTable::sd1()))
 }
 
-fn says_v_prediction(file: &FileHeader) -> bool {
-    let said = file.header.metadata.get("modelspec.prediction_type");
-    file.header.tensors.contains_key("v_pred") || said.is_some_and(|v| v.starts_with('v'))
-}
-
-fn open_folder(path: &Path) -> Result<Opened, LoadError> {
-    let folder = Folder::open(path)?;
-    if !folder.text2.is_empty() {
-        check_family(path, Family::Sdxl)?;
+fn blueprint(opened: &Opened) -> Result<Blueprint, LoadError> {
+    let root = Params::new(Arc::clone(&opened.weights));
+    let configs = &opened.configs;
+    let mut clips = Vec::new();
+    for (part, origin) in text_parts(opened.family) {
+        let json = if *part == "text2" { configs.text2.as_ref() } else { configs.text.as_ref() };
+        clips.push((*part, ClipConfig::read_as(&root.at(part), json, *origin)?));
     }
-    let mut builder = WeightsBuilder::default();
-    for part in &folder.unet {
-        let file = read_header(part)?;
-        check_family(path, family_of(&file.header, Kind::Unet))?;
-        builder.add(file, |name| Some(format!("unet.{name}")))?;
-    }
-    for part in &folder.vae {
-        builder.add(read_header(part)?, |name| Some(format!("vae.{}", rename_diffusers_vae(name)?)))?;
-    }
-    for part in &folder.text {
-        builder.add(read_header(part)?, |name| Some(format!("text.{}", rename_clip(name)?)))?;
-    }
-    let table = noise_table(path, &folder)?;
-    let configs = Configs {
-        unet: folder.config("unet")?,
-        vae: folder.config("vae")?,
-        text: folder.config("text_encoder")?,
+    let scale = match opened.family {
+        Family::Sdxl | Family::SdxlRefiner => SDXL_SCALE,
+        Family::Sd1 | Family::Sd2 | Family::Unknown => SD_SCALE,
     };
-    Ok((builder.build(), configs, table))
+    Ok(Blueprint {
+        weights: Arc::clone(&opened.weights),
+        family: opened.family,
+        clips,
+        unet: UnetConfig::read(&root.at("unet"), configs.unet.as_ref())?,
+        vae: VaeConfig::read(&root.at("vae"), configs.vae.as_ref(), scale)?,
+        taesd: opened.weights.shapes().any(|(name, _)| name.starts_with("taesd.")),
+    })
 }
 
-/// The scheduler's configuration: its class is the request's business, its training is the model's.
-fn noise_table(path: &Path, folder: &Folder) -> Result<NoiseTable, LoadError> {
-    let config = folder.scheduler()?.unwrap_or_else(|| json!({}));
-    let said = |key: &str| config.get(key).filter(|v| !v.is_null());
-    if said("prediction_type").and_then(Value::as_str).is_some_and(|p| p != "epsilon") {
-        return Err(v_prediction(path));
+/// What the files say, or the network itself where they are silent. The inpainting model of SD 2 is the
+/// only one with more channels, and predicts epsilon.
+fn prediction_type(
+    training: &Training,
+    variant: ModelVariant,
+    unet: &Unet,
+) -> Result<PredictionType, LoadError> {
+    match (training.prediction_type, variant) {
+        (Some(said), _) => Ok(said),
+        (None, ModelVariant::TextToImage) => probe_prediction(unet)
+            .map_err(|source| LoadError::Weights(WeightError::Tensor { name: "unet".into(), source })),
+        (None, ModelVariant::Inpainting | ModelVariant::InstructPix2Pix) => Ok(PredictionType::Epsilon),
     }
-    let refuse = |key: &str| {
-        let found = format!("a model trained with the scheduler's `{key}` = {}", config[key]);
-        unsupported(path, found, "use a model with the noise schedule of SD 1.x")
-    };
-    if said("beta_schedule").is_some_and(|v| v != "scaled_linear") {
-        return Err(refuse("beta_schedule"));
-    }
-    if said("trained_betas").is_some() {
-        return Err(refuse("trained_betas"));
-    }
-    if said("rescale_betas_zero_snr").is_some_and(|v| v != &json!(false)) {
-        return Err(refuse("rescale_betas_zero_snr"));
-    }
-    if said("num_train_timesteps").is_some_and(|v| v != &json!(1000)) {
-        return Err(refuse("num_train_timesteps"));
-    }
-    let beta = |key: &str, default: f64| match said(key) {
-        None => Ok(default),
-        Some(v) => v.as_f64().filter(|b| *b > 0.0 && *b < 0.5).ok_or_else(|| refuse(key)),
-    };
-    Ok(NoiseTable::scaled_linear(beta("beta_start", 0.00085)?, beta("beta_end", 0.012)?, 1000))
-}
-
-fn check_family(path: &Path, family: Family) -> Result<(), LoadError> {
-    if family == Family::Sd1 {
-        return Ok(());
-    }
-    Err(unsupported(path, format!("of family {family}"), "this engine runs SD 1.x"))
 }
 
 /// The networks must speak of the same latents and the same text.
-fn check_together(
-    path: &Path,
-    clip: &ClipConfig,
-    unet: &UnetConfig,
-    vae: &VaeConfig,
-) -> Result<(), LoadError> {
+fn check_together(path: &Path, parts: &Blueprint) -> Result<ModelVariant, LoadError> {
+    let (unet, vae) = (&parts.unet, &parts.vae);
     let latent = vae.latent_channels;
-    if unet.in_channels != latent || unet.out_channels != latent {
-        let found = match unet.in_channels {
-            9 => "an inpainting model (9 input channels)".to_owned(),
-            8 => "an instruct-pix2pix model (8 input channels)".to_owned(),
-            n => format!("a UNet from {n} to {} channels with latents of {latent}", unet.out_channels),
-        };
-        return Err(unsupported(path, found, "use a text-to-image model"));
+    if unet.out_channels != latent {
+        let found = format!("a UNet of {} channels with latents of {latent}", unet.out_channels);
+        return Err(unsupported(path, found, "use the autoencoder that belongs to it"));
     }
-    if unet.context != clip.width {
-        let found =
-            format!("a UNet that reads text of width {}, with an encoder of {}", unet.context, clip.width);
+    let Some(variant) = unet.variant() else {
+        let tensor = parts.weights.original_name(FIRST).unwrap_or(FIRST);
+        let found = format!("a model whose `{tensor}` reads {} channels", unet.in_channels);
+        let remedy = "use a text-to-image, inpainting (9 channels) or instruct-pix2pix model (8)";
+        return Err(unsupported(path, found, remedy));
+    };
+    let width: usize = parts.clips.iter().map(|(_, clip)| clip.width).sum();
+    if unet.context != width {
+        let found = format!("a UNet that reads text of width {}, with an encoder of {width}", unet.context);
         return Err(unsupported(path, found, "use the text encoder that belongs to it"));
     }
+    check_added(path, parts)?;
     if vae.downscale() != 8 {
         let found = format!("an autoencoder of {} pixels per latent", vae.downscale());
         return Err(unsupported(path, found, "use an autoencoder with four levels"));
     }
-    Ok(())
+    Ok(variant)
 }
 
-fn v_prediction(path: &Path) -> LoadError {
-    unsupported(path, "a v-prediction model".into(), "use a model that predicts epsilon, as SD 1.x does")
-}
-
-fn unsupported(path: &Path, found: String, remedy: &'static str) -> LoadError {
-    LoadError::Unsupported { path: path.display().to_string(), found, remedy }
+/// SDXL reads pooled text and six micro-conditions besides the context, its refiner five.
+fn check_added(path: &Path, parts: &Blueprint) -> Result<(), LoadError> {
+    let conditions = match parts.family {
+        Family::Sdxl => 6,
+        Family::SdxlRefiner => 5,
+        Family::Sd1 | Family::Sd2 | Family::Unknown => return Ok(()),
+    };
+    let pooled = parts.clips.last().and_then(|(_, clip)| clip.projection).unwrap_or(0);
+    let want = pooled + conditions * TIME_ID_WIDTH;
+    if parts.unet.added == Some(want) {
+        return Ok(());
+    }
+    let has = parts.unet.added.unwrap_or(0);
+    let found = format!("a UNet that reads {has} added conditions, with an encoder that gives {want}");
+    Err(unsupported(path, found, "use the text encoder that belongs to it"))
 }

@@ -93,6 +93,9 @@ mod tests {
             time_channels: 1280,
             norm_groups: 32,
             norm_eps: 1e-5,
+            linear_projection: false,
+            added: None,
+            guidance: None,
         };
         let vae = VaeConfig {
             latent_channels: 4,

@@ -127,6 +127,12 @@ impl TextToImage {
         (0..u64::from(self.batch_size)).map(|i| self.seed.wrapping_add(i)).collect()
     }
 
+    /// The seeds of each run of the sampler: all at once, or one by one for a sampler that must be alone.
+    pub(super) fn runs(&self) -> Vec<Vec<u64>> {
+        let seeds = self.seeds();
+        if self.sampler.entry().alone { seeds.into_iter().map(|s| vec![s]).collect() } else { vec![seeds] }
+    }
+
     /// Eta as the sampler is given it.
     pub(crate) fn effective_eta(&self) -> f32 {
         self.eta.unwrap_or_else(|| self.sampler.entry().eta.map_or(0.0, |(default, _)| default))

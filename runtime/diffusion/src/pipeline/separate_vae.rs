@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::adapters::Identity;
-use crate::config::{ConfigError, VaeConfig};
+use crate::config::{ConfigError, SD_SCALE, VaeConfig};
 use crate::inspect::{Kind, kind_of};
 use crate::layout::{LdmNames, rename_diffusers_vae};
 use crate::vae::Vae;
@@ -91,7 +91,7 @@ impl SeparateVae {
         builder.add(file, rename)?;
         let weights = builder.build();
         let root = Params::new(Arc::clone(&weights));
-        let config = VaeConfig::read(&root.at("vae"), None)?;
+        let config = VaeConfig::read(&root.at("vae"), None, SD_SCALE)?;
         // Once, to find every fault now, and to have read the tensors before the file is let go.
         Vae::load(&root.at("vae"), config.clone())?;
         weights.close_files();

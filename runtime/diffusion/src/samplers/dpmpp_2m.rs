@@ -4,66 +4,44 @@ use candle_core::{Result, Tensor};
 
 use crate::schedule::Schedule;
 
-use super::sampler::{Entry, Plan, Steps, World};
+use super::entry::Entry;
+use super::walk::{Level, Solver, Walk, blend};
+use super::world::World;
 
 pub(super) static DPMPP_2M: Entry = Entry {
-    name: "DPM++ 2M",
     aliases: &[
         ("k_dpmpp_2m", None),
-        ("k_dpmpp_2m_ka", Some(Schedule::Karras)),
         // diffusers' class spreads its steps evenly unless `use_karras_sigmas` is set.
-        ("dpmsolvermultistepscheduler", Some(Schedule::Uniform)),
         ("dpmsolvermultistep", Some(Schedule::Uniform)),
     ],
     automatic: Schedule::Karras,
-    uses_schedule: true,
-    eta: None,
-    min_steps: 1,
-    build: |plan| Box::new(Dpmpp2m::new(plan)),
+    ..Entry::plain("DPM++ 2M", |plan| Walk::boxed(plan, Dpmpp2m::default()))
 };
 
+/// The clean latent of the step before.
+#[derive(Default)]
 struct Dpmpp2m {
-    sigmas: Vec<f32>,
     last: Option<Tensor>,
 }
 
-impl Dpmpp2m {
-    fn new(plan: &Plan) -> Self {
-        Self { sigmas: plan.sigmas(), last: None }
-    }
-}
-
-/// The log signal-to-noise time λ = -ln σ.
-fn lambda(sigma: f32) -> f32 {
-    -sigma.ln()
-}
-
-impl Steps for Dpmpp2m {
-    fn len(&self) -> usize {
-        self.sigmas.len() - 1
-    }
-
-    fn initial_scale(&self) -> f32 {
-        self.sigmas[0]
-    }
-
-    fn step(&mut self, index: usize, x: &Tensor, world: &mut dyn World) -> Result<Tensor> {
-        let (sigma, next) = (self.sigmas[index], self.sigmas[index + 1]);
-        let clean = world.denoised(x, sigma)?;
-        let h = lambda(next) - lambda(sigma);
-        let target = match self.last.take() {
-            // The last step goes to zero noise, where h is infinite: the clean latent itself.
-            Some(last) if next > 0.0 => {
-                let r = (lambda(sigma) - lambda(self.sigmas[index - 1])) / h;
-                let w = f64::from(1.0 / (2.0 * r));
-                ((&clean * (1.0 + w))? - (last * w)?)?
-            }
-            _ => clean.clone(),
-        };
-        self.last = Some(clean);
+impl Solver for Dpmpp2m {
+    fn step(&mut self, at: &Level, x: &Tensor, world: &mut dyn World) -> Result<Tensor> {
+        let (sigma, next) = (at.sigma(), at.next());
+        let clean = world.denoised(x, sigma as f32)?;
+        let last = self.last.replace(clean.clone());
         if next == 0.0 {
-            return Ok(target);
+            // The logarithm of zero noise is infinite: the clean latent itself.
+            return Ok(clean);
         }
-        (x * f64::from(next / sigma))? - (target * f64::from((-h).exp_m1()))?
+        let h = (sigma / next).ln();
+        let target = match last {
+            Some(last) => {
+                let h_last = (f64::from(at.sigmas[at.index - 1]) / sigma).ln();
+                let w = h / (2.0 * h_last);
+                blend(1.0 + w, &clean, -w, &last)?
+            }
+            None => clean,
+        };
+        blend(next / sigma, x, -(-h).exp_m1(), &target)
     }
 }

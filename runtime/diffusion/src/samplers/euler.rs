@@ -1,43 +1,25 @@
-//! Euler's method: k-diffusion's `sample_euler` without churn.
+//! Euler's method: k-diffusion's `sample_euler`.
 
 use candle_core::{Result, Tensor};
 
-use crate::schedule::Schedule;
-
-use super::sampler::{Entry, Plan, Steps, World, slope};
+use super::churn::Churn;
+use super::entry::Entry;
+use super::walk::{Level, Solver, Walk, slope};
+use super::world::World;
 
 pub(super) static EULER: Entry = Entry {
-    name: "Euler",
-    aliases: &[("k_euler", None), ("eulerdiscretescheduler", None), ("eulerdiscrete", None)],
-    automatic: Schedule::Uniform,
-    uses_schedule: true,
-    eta: None,
-    min_steps: 1,
-    build: |plan| Box::new(Euler::new(plan)),
+    aliases: &[("k_euler", None), ("eulerdiscrete", None)],
+    churn: true,
+    s_noise: true,
+    ..Entry::plain("Euler", |plan| Walk::boxed(plan, Euler(Churn::new(plan))))
 };
 
-struct Euler {
-    sigmas: Vec<f32>,
-}
+struct Euler(Churn);
 
-impl Euler {
-    fn new(plan: &Plan) -> Self {
-        Self { sigmas: plan.sigmas() }
-    }
-}
-
-impl Steps for Euler {
-    fn len(&self) -> usize {
-        self.sigmas.len() - 1
-    }
-
-    fn initial_scale(&self) -> f32 {
-        self.sigmas[0]
-    }
-
-    fn step(&mut self, index: usize, x: &Tensor, world: &mut dyn World) -> Result<Tensor> {
-        let (sigma, next) = (self.sigmas[index], self.sigmas[index + 1]);
-        let clean = world.denoised(x, sigma)?;
-        x + (slope(x, &clean, sigma)? * f64::from(next - sigma))?
+impl Solver for Euler {
+    fn step(&mut self, at: &Level, x: &Tensor, world: &mut dyn World) -> Result<Tensor> {
+        let (x, sigma) = self.0.apply(at, x, world)?;
+        let clean = world.denoised(&x, sigma as f32)?;
+        &x + (slope(&x, &clean, sigma)? * (at.next() - sigma))?
     }
 }

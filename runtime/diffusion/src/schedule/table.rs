@@ -1,7 +1,7 @@
 //! The noise levels that the model was trained with, and the way between sigmas and timesteps.
 //!
-//! Facts: `ldm/modules/diffusionmodules/util.py` (`make_beta_schedule`) and k-diffusion's
-//! `external.py` (`DiscreteSchedule`, not quantised, as A1111 uses it).
+//! Facts: k-diffusion's `external.py` (`DiscreteSchedule`, not quantised, as A1111 uses it). Where the
+//! numbers come from is in `training.rs`.
 
 /// Training timesteps with their noise levels, in f32 as the reference holds them.
 #[derive(Debug, Clone, PartialEq)]
@@ -12,25 +12,16 @@ pub struct NoiseTable {
 }
 
 impl NoiseTable {
-    /// SD 1.x: betas from 0.00085 to 0.012, linear in their square root, 1000 timesteps.
-    pub fn sd1() -> Self {
-        Self::scaled_linear(0.00085, 0.012, 1000)
-    }
-
-    /// Betas linear in their square root; computed in f64, kept in f32.
-    pub fn scaled_linear(beta_start: f64, beta_end: f64, timesteps: usize) -> Self {
-        let (first, last) = (beta_start.sqrt(), beta_end.sqrt());
-        let step = (last - first) / (timesteps.max(2) - 1) as f64;
-        let mut product = 1.0_f64;
-        let alphas_cumprod: Vec<f32> = (0..timesteps)
-            .map(|i| {
-                product *= 1.0 - (first + step * i as f64).powi(2);
-                product as f32
-            })
-            .collect();
+    /// `alphas` fall, lie between 0 and 1, and are two or more.
+    pub(crate) fn of_alphas(alphas_cumprod: Vec<f32>) -> Self {
         let sigmas: Vec<f32> = alphas_cumprod.iter().map(|a| ((1.0 - a) / a).sqrt()).collect();
         let log_sigmas = sigmas.iter().map(|s| s.ln()).collect();
         Self { alphas_cumprod, sigmas, log_sigmas }
+    }
+
+    /// The noise level of each timestep, rising.
+    pub fn sigmas(&self) -> &[f32] {
+        &self.sigmas
     }
 
     /// Share of the signal's variance that is left at each timestep.

@@ -1,4 +1,4 @@
-//! From timesteps to the vector that every residual block is given.
+//! From timesteps, and from what some models read besides, to the vector that every residual block is given.
 
 use candle_core::{Device, Result, Tensor};
 
@@ -6,11 +6,15 @@ use crate::config::UnetConfig;
 use crate::ops::{Linear, silu};
 use crate::weights::{Params, WeightError};
 
-/// Sinusoids and the two layers after them.
+/// Width of the sinusoids of each of SDXL's micro-conditions.
+pub(crate) const TIME_ID_WIDTH: usize = 256;
+
+/// Sinusoids and the two layers after them; LCM models add a projection of the guidance scale between.
 #[derive(Debug)]
 pub(super) struct TimeEmbedding {
     linear_1: Linear,
     linear_2: Linear,
+    cond_proj: Option<Linear>,
     width: usize,
 }
 
@@ -20,15 +24,79 @@ impl TimeEmbedding {
         Ok(Self {
             linear_1: Linear::load(&p.at("linear_1"), width, config.time_channels)?,
             linear_2: Linear::load(&p.at("linear_2"), config.time_channels, config.time_channels)?,
+            cond_proj: match config.guidance {
+                Some(input) => Some(Linear::load_unbiased(&p.at("cond_proj"), input, width)?),
+                None => None,
+            },
             width,
         })
     }
 
     /// `timesteps: [batch]` f32, fractional ones allowed; the result is `[batch, time_channels]`.
-    pub(super) fn forward(&self, timesteps: &Tensor) -> Result<Tensor> {
-        let wave = sinusoids(&timesteps.to_vec1::<f32>()?, self.width, timesteps.device())?;
+    pub(super) fn forward(&self, timesteps: &Tensor, guidance: Option<&Tensor>) -> Result<Tensor> {
+        let mut wave = sinusoids(&timesteps.to_vec1::<f32>()?, self.width, timesteps.device())?;
+        if let (Some(proj), Some(guidance)) = (&self.cond_proj, guidance) {
+            wave = (wave + proj.forward(guidance)?)?;
+        }
         self.linear_2.forward(&silu(&self.linear_1.forward(&wave)?)?)
     }
+}
+
+/// The layers that SDXL adds for the pooled text and the micro-conditions.
+#[derive(Debug)]
+pub(super) struct AddEmbedding {
+    linear_1: Linear,
+    linear_2: Linear,
+}
+
+impl AddEmbedding {
+    pub(super) fn load(p: &Params, input: usize, width: usize) -> std::result::Result<Self, WeightError> {
+        Ok(Self {
+            linear_1: Linear::load(&p.at("linear_1"), input, width)?,
+            linear_2: Linear::load(&p.at("linear_2"), width, width)?,
+        })
+    }
+
+    /// `added: [batch, input]`; the result is `[batch, time_channels]`.
+    pub(super) fn forward(&self, added: &Tensor) -> Result<Tensor> {
+        self.linear_2.forward(&silu(&self.linear_1.forward(added)?)?)
+    }
+}
+
+/// What SDXL reads besides the context: `pooled: [batch, n]`, then 256 sinusoids of each micro-condition
+/// in `time_ids: [batch, k]` f32; the result is `[batch, n + 256·k]`.
+///
+/// The base model's ids are original height and width, top and left of the crop, target height and
+/// width; the refiner's are original height and width, top, left, aesthetic score.
+///
+/// # Errors
+/// The batches differ.
+pub fn added_embedding(pooled: &Tensor, time_ids: &Tensor) -> Result<Tensor> {
+    let (batch, count) = time_ids.dims2()?;
+    let ids = time_ids.flatten_all()?.to_vec1::<f32>()?;
+    let waves = sinusoids(&ids, TIME_ID_WIDTH, pooled.device())?;
+    Tensor::cat(&[pooled, &waves.reshape((batch, count * TIME_ID_WIDTH))?], 1)
+}
+
+/// What LCM models read: `[batch, width]` of the guidance scales of a batch, where
+/// [`UnetConfig::guidance`] is the width. Facts: diffusers' `get_guidance_scale_embedding` of the scale
+/// less one.
+///
+/// # Errors
+/// Memory for the result cannot be had.
+pub fn guidance_embedding(scales: &[f32], width: usize) -> Result<Tensor> {
+    let half = width / 2;
+    let step = 10000_f32.ln() / half.saturating_sub(1).max(1) as f32;
+    let frequencies: Vec<f32> = (0..half).map(|i| f64::from(i as f32 * -step).exp() as f32).collect();
+    let mut values = Vec::with_capacity(scales.len() * width);
+    for scale in scales {
+        let w = (scale - 1.0) * 1000.0;
+        let angles = || frequencies.iter().map(|f| f64::from(w * f));
+        values.extend(angles().map(|a| a.sin() as f32));
+        values.extend(angles().map(|a| a.cos() as f32));
+        values.extend((half * 2..width).map(|_| 0.0));
+    }
+    Tensor::from_vec(values, (scales.len(), width), &Device::Cpu)
 }
 
 /// Cosines, then sines, of `t · 10000^(-i/half)`: diffusers' `get_timestep_embedding` with

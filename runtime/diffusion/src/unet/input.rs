@@ -14,6 +14,9 @@ pub struct UnetInput<'a> {
     pub context: &'a Tensor,
     /// `[batch, n]`: pooled text and micro-conditioning, which SDXL models read besides the context.
     pub added: Option<&'a Tensor>,
+    /// `[batch, n]` of [`guidance_embedding`](super::guidance_embedding), which only LCM models read;
+    /// `None` leaves it out.
+    pub guidance: Option<&'a Tensor>,
     /// What ControlNets add.
     pub control: Option<&'a ControlResiduals>,
 }
@@ -21,7 +24,7 @@ pub struct UnetInput<'a> {
 impl<'a> UnetInput<'a> {
     /// A pass without anything that only some models read.
     pub fn new(x: &'a Tensor, timesteps: &'a Tensor, context: &'a Tensor) -> Self {
-        Self { x, timesteps, context, added: None, control: None }
+        Self { x, timesteps, context, added: None, guidance: None, control: None }
     }
 }
 

@@ -6,18 +6,15 @@ use crate::config::UnetConfig;
 use crate::ops::{Conv2d, GroupNorm, silu};
 use crate::weights::{Params, WeightError};
 
-use super::blocks::{Conditions, DownBlock, MidBlock, UpBlock};
-use super::embedding::TimeEmbedding;
+use super::blocks::{Conditions, UpBlock};
+use super::encoder::{Encoded, Encoder, skip_channels};
 use super::input::{ControlResiduals, UnetInput};
 
 /// Predicts the noise in a latent.
 #[derive(Debug)]
 pub struct Unet {
     config: UnetConfig,
-    conv_in: Conv2d,
-    time_embedding: TimeEmbedding,
-    down: Vec<DownBlock>,
-    mid: MidBlock,
+    encoder: Encoder,
     up: Vec<UpBlock>,
     norm_out: GroupNorm,
     conv_out: Conv2d,
@@ -31,26 +28,15 @@ impl Unet {
     pub fn load(p: &Params, config: UnetConfig) -> std::result::Result<Self, WeightError> {
         let first = config.channels[0];
         let levels = config.channels.len();
-        let mut kept = vec![first];
-        let mut down = Vec::new();
-        let mut channels = first;
-        for level in 0..levels {
-            down.push(DownBlock::load(&p.at("down_blocks").at(level), &config, level, channels)?);
-            channels = config.channels[level];
-            let downsampled = usize::from(level + 1 < levels);
-            kept.extend(std::iter::repeat_n(channels, config.layers + downsampled));
-        }
-        let mid = MidBlock::load(&p.at("mid_block"), &config)?;
+        let mut kept = skip_channels(&config);
+        let mut channels = config.channels[levels - 1];
         let mut up = Vec::new();
         for (n, level) in (0..levels).rev().enumerate() {
             up.push(UpBlock::load(&p.at("up_blocks").at(n), &config, level, channels, &mut kept)?);
             channels = config.channels[level];
         }
         Ok(Self {
-            conv_in: Conv2d::load(&p.at("conv_in"), config.in_channels, first, 3)?,
-            time_embedding: TimeEmbedding::load(&p.at("time_embedding"), &config)?,
-            down,
-            mid,
+            encoder: Encoder::load(p, &config)?,
             up,
             norm_out: GroupNorm::load(&p.at("conv_norm_out"), config.norm_groups, first, config.norm_eps)?,
             conv_out: Conv2d::load(&p.at("conv_out"), first, config.out_channels, 3)?,
@@ -64,15 +50,12 @@ impl Unet {
     }
 
     /// The prediction, `[batch, out_channels, h, w]`.
+    ///
+    /// # Errors
+    /// A tensor has another shape than this model reads, or SDXL's added conditions are missing.
     pub fn forward(&self, input: &UnetInput) -> Result<Tensor> {
-        let time = silu(&self.time_embedding.forward(input.timesteps)?)?;
+        let Encoded { time, mut skips, mid: mut x } = self.encoder.forward(input, None)?;
         let c = Conditions { time: &time, context: input.context };
-        let mut x = self.conv_in.forward(input.x)?;
-        let mut skips = vec![x.clone()];
-        for block in &self.down {
-            x = block.forward(x, c, &mut skips)?;
-        }
-        x = self.mid.forward(&x, c)?;
         if let Some(control) = input.control {
             add_control(control, &mut skips, &mut x)?;
         }

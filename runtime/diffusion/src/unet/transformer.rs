@@ -10,13 +10,52 @@ use crate::weights::{ContextPatch, Params, WeightError};
 
 type Loaded<T> = std::result::Result<T, WeightError>;
 
-/// diffusers' `Transformer2DModel` with 1x1 convolutions around its blocks.
+/// diffusers' `Transformer2DModel`.
 #[derive(Debug)]
 pub(super) struct SpatialTransformer {
     norm: GroupNorm,
-    proj_in: Conv2d,
+    proj_in: Projection,
     blocks: Vec<Block>,
-    proj_out: Conv2d,
+    proj_out: Projection,
+}
+
+/// What stands around the blocks: 1x1 convolutions in SD 1.x, matrices in later models. They are the
+/// same function, but round differently.
+#[derive(Debug)]
+enum Projection {
+    Conv(Conv2d),
+    Linear(Linear),
+}
+
+impl Projection {
+    fn load(p: &Params, config: &UnetConfig, channels: usize) -> Loaded<Self> {
+        Ok(if config.linear_projection {
+            Self::Linear(Linear::load(p, channels, channels)?)
+        } else {
+            Self::Conv(Conv2d::load(p, channels, channels, 1)?)
+        })
+    }
+
+    /// `[batch, channels, h, w]` to `[batch, h·w, channels]`.
+    fn enter(&self, x: &Tensor) -> Result<Tensor> {
+        match self {
+            Self::Conv(conv) => flatten(&conv.forward(x)?),
+            Self::Linear(linear) => linear.forward(&flatten(x)?),
+        }
+    }
+
+    /// The way back, to the shape of `like`.
+    fn leave(&self, x: &Tensor, like: &Tensor) -> Result<Tensor> {
+        let unflatten = |x: &Tensor| x.transpose(1, 2)?.contiguous()?.reshape(like.shape());
+        match self {
+            Self::Conv(conv) => conv.forward(&unflatten(x)?),
+            Self::Linear(linear) => unflatten(&linear.forward(x)?),
+        }
+    }
+}
+
+fn flatten(x: &Tensor) -> Result<Tensor> {
+    x.flatten_from(2)?.transpose(1, 2)?.contiguous()
 }
 
 /// How a level's transformers are built.
@@ -36,22 +75,19 @@ impl SpatialTransformer {
         Ok(Self {
             // This norm's epsilon is 1e-6 whatever the UNet's own is.
             norm: GroupNorm::load(&p.at("norm"), config.norm_groups, channels, 1e-6)?,
-            proj_in: Conv2d::load(&p.at("proj_in"), channels, channels, 1)?,
+            proj_in: Projection::load(&p.at("proj_in"), config, channels)?,
             blocks,
-            proj_out: Conv2d::load(&p.at("proj_out"), channels, channels, 1)?,
+            proj_out: Projection::load(&p.at("proj_out"), config, channels)?,
         })
     }
 
     /// `x: [batch, channels, h, w]`, `context: [batch, tokens, width]`.
     pub(super) fn forward(&self, x: &Tensor, context: &Tensor) -> Result<Tensor> {
-        let (batch, channels, height, width) = x.dims4()?;
-        let h = self.proj_in.forward(&self.norm.forward(x)?)?;
-        let mut h = h.reshape((batch, channels, height * width))?.transpose(1, 2)?.contiguous()?;
+        let mut h = self.proj_in.enter(&self.norm.forward(x)?)?;
         for block in &self.blocks {
             h = block.forward(&h, context)?;
         }
-        let h = h.transpose(1, 2)?.contiguous()?.reshape((batch, channels, height, width))?;
-        self.proj_out.forward(&h)? + x
+        self.proj_out.leave(&h, x)? + x
     }
 }
 

@@ -1,6 +1,8 @@
-//! What can be wrong with a safetensors header.
+//! What can be wrong with the header of a weight file.
 
-/// Why a file is not (or not safely) a safetensors file. Nothing of its tensors was read.
+use super::pickle::PickleError;
+
+/// Why a file is not (or not safely) a weight file. Nothing of its tensors was read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum HeaderError {
     #[error(
@@ -43,6 +45,8 @@ pub enum HeaderError {
     Trailing { bytes: u64 },
     #[error("the header names {count} tensors, the limit is {limit}")]
     TooManyTensors { count: usize, limit: usize },
+    #[error(transparent)]
+    Pickle(#[from] PickleError),
 }
 
 impl HeaderError {
@@ -59,6 +63,7 @@ impl HeaderError {
                 "InvalidTensorOffsets"
             }
             Self::TooManyTensors { .. } => "TooManyTensors",
+            Self::Pickle(e) => e.reason(),
         }
     }
 
@@ -66,6 +71,7 @@ impl HeaderError {
     pub fn retriable(&self) -> bool {
         match self {
             Self::Incomplete { .. } => true,
+            Self::Pickle(e) => e.retriable(),
             Self::TooSmall { .. }
             | Self::Foreign { .. }
             | Self::TooLarge { .. }

@@ -15,9 +15,9 @@ use super::sniff::name_of_foreign_format;
 /// Largest header accepted. The biggest known models need 2 MB; the format's own reader stops at 100 MB.
 pub const MAX_HEADER_BYTES: u64 = 100_000_000;
 /// Most tensors accepted. SDXL has 2,515; merges with adapters stay under 20,000.
-const MAX_TENSORS: usize = 200_000;
+pub(super) const MAX_TENSORS: usize = 200_000;
 /// Most dimensions accepted; convolutions have 4.
-const MAX_RANK: usize = 16;
+pub(super) const MAX_RANK: usize = 16;
 
 /// One tensor of a checked header; `begin..end` are bytes from the start of the *file*.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,12 +26,38 @@ pub struct TensorEntry {
     pub shape: Vec<usize>,
     pub begin: u64,
     pub end: u64,
+    /// Elements between neighbours of each dimension; `None` where they lie row by row without gaps, as
+    /// in every safetensors file. `begin..end` then spans the first element to the last.
+    pub strides: Option<Vec<usize>>,
 }
 
 impl TensorEntry {
     /// Number of elements; cannot overflow, for the header check multiplied the shape with care.
     pub fn elements(&self) -> u64 {
         self.shape.iter().map(|d| *d as u64).product()
+    }
+
+    /// The `part`th of `parts` equal blocks of rows, as of a matrix that stacks queries, keys and values.
+    /// `None` if the rows do not divide, or do not lie one after the other.
+    pub fn rows(&self, part: usize, parts: usize) -> Option<Self> {
+        let (first, rest) = self.shape.split_first()?;
+        if parts == 0 || part >= parts || !first.is_multiple_of(parts) || self.strides.is_some() {
+            return None;
+        }
+        let block = (self.end - self.begin) / parts as u64;
+        let begin = self.begin + block * part as u64;
+        let shape = std::iter::once(first / parts).chain(rest.iter().copied()).collect();
+        Some(Self { dtype: self.dtype, shape, begin, end: begin + block, strides: None })
+    }
+
+    /// A matrix with its rows as columns; `None` for what is no matrix.
+    pub fn transposed(&self) -> Option<Self> {
+        let [rows, columns] = self.shape.as_slice() else { return None };
+        let strides = match self.strides.as_deref() {
+            Some([row, column]) => vec![*column, *row],
+            _ => vec![1, *columns],
+        };
+        Some(Self { shape: vec![*columns, *rows], strides: Some(strides), ..self.clone() })
     }
 }
 
@@ -112,7 +138,10 @@ fn check_tensors(
             shape: tensor.shape.clone(),
             dtype: dtype.name(),
         })?;
-        tensors.insert(name, TensorEntry { dtype, shape, begin: data_start + begin, end: data_start + end });
+        tensors.insert(
+            name,
+            TensorEntry { dtype, shape, begin: data_start + begin, end: data_start + end, strides: None },
+        );
     }
     check_tiling(order, available)?;
     Ok(tensors)

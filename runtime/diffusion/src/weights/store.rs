@@ -13,6 +13,7 @@ use super::dtype::Dtype;
 use super::header::{Header, TensorEntry, required_prefix};
 use super::mapped::MappedFile;
 use super::params::WeightError;
+use super::pickle::{is_pickle, read_pickle};
 
 /// An open file and its checked header.
 #[derive(Debug)]
@@ -22,7 +23,7 @@ pub struct FileHeader {
     file: File,
 }
 
-/// Opens a file and checks its header; reads nothing else.
+/// Opens a file of safetensors or a PyTorch checkpoint and checks its header; reads nothing else.
 ///
 /// # Errors
 /// The file cannot be read, or its header is refused.
@@ -37,6 +38,11 @@ pub fn read_header(path: &Path) -> Result<FileHeader, WeightError> {
     let file_len = meta.len();
     let mut prefix = Vec::with_capacity(64);
     file.by_ref().take(64).read_to_end(&mut prefix).map_err(io)?;
+    if is_pickle(&prefix) {
+        let map = MappedFile::open(&file).map_err(io)?;
+        let header = read_pickle(map.bytes()).map_err(|e| refused(e.into()))?;
+        return Ok(FileHeader { path: path.to_owned(), header, file });
+    }
     let need = required_prefix(&prefix, file_len).map_err(refused)?;
     let rest = need.saturating_sub(prefix.len() as u64);
     file.by_ref().take(rest).read_to_end(&mut prefix).map_err(io)?;
@@ -81,6 +87,21 @@ impl WeightsBuilder {
         file: FileHeader,
         rename: impl Fn(&str) -> Option<String>,
     ) -> Result<(), WeightError> {
+        self.add_parts(file, |name, entry| {
+            rename(name).map(|new| vec![(new, entry.clone())]).unwrap_or_default()
+        })
+    }
+
+    /// As [`WeightsBuilder::add`], where one tensor of the file may become several: `split` gives the
+    /// names and what part of the tensor each is.
+    ///
+    /// # Errors
+    /// As for [`WeightsBuilder::add`].
+    pub fn add_parts(
+        &mut self,
+        file: FileHeader,
+        split: impl Fn(&str, &TensorEntry) -> Vec<(String, TensorEntry)>,
+    ) -> Result<(), WeightError> {
         let path = file.path.display().to_string();
         let map =
             MappedFile::open(&file.file).map_err(|source| WeightError::Io { path: path.clone(), source })?;
@@ -89,11 +110,13 @@ impl WeightsBuilder {
         }
         let index = self.files.len();
         for (original, entry) in file.header.tensors {
-            let Some(name) = rename(&original) else { continue };
-            if let Some(first) = self.places.get(&name) {
-                return Err(WeightError::Ambiguous { name, first: first.original.clone(), second: original });
+            for (name, entry) in split(&original, &entry) {
+                if let Some(first) = self.places.get(&name) {
+                    let first = first.original.clone();
+                    return Err(WeightError::Ambiguous { name, first, second: original });
+                }
+                self.places.insert(name, Place { file: index, entry, original: original.clone() });
             }
-            self.places.insert(name, Place { file: index, entry, original });
         }
         self.files.push(map);
         Ok(())
@@ -184,7 +207,10 @@ impl Weights {
             .get(place.file)
             .and_then(|f| f.bytes().get(place.entry.begin as usize..place.entry.end as usize))
             .ok_or_else(|| WeightError::Missing { name: place.original.clone() })?;
-        let values = to_f32(place, bytes)?;
+        let mut values = to_f32(place, bytes)?;
+        if let Some(strides) = &place.entry.strides {
+            values = gather(&values, &place.entry.shape, strides);
+        }
         if let Some(index) = values.iter().position(|v| !v.is_finite()) {
             return Err(WeightError::NotFinite { name: place.original.clone(), index, value: values[index] });
         }
@@ -202,6 +228,16 @@ fn to_f32(place: &Place, bytes: &[u8]) -> Result<Vec<f32>, WeightError> {
         Dtype::F64 => bytes.as_chunks().0.iter().map(|b| f64::from_le_bytes(*b) as f32).collect(),
         _ => return Err(WeightError::Dtype { name: place.original.clone(), dtype: dtype.name() }),
     })
+}
+
+/// The elements row by row; `values` spans them from the first to the last, which the header's check
+/// has made sure of.
+fn gather(values: &[f32], shape: &[usize], strides: &[usize]) -> Vec<f32> {
+    let mut places = vec![0_usize];
+    for (d, s) in shape.iter().zip(strides) {
+        places = places.iter().flat_map(|at| (0..*d).map(move |i| at + i * s)).collect();
+    }
+    places.into_iter().filter_map(|at| values.get(at).copied()).collect()
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ use easel_diffusion::{
 };
 
 use crate::golden::{Tensors, bits, folder, load, model, path, tensors};
+use crate::torch;
 
 fn refusal(path: &Path) -> LoadError {
     Pipeline::load(path, &LoadOptions::default()).expect_err("this model must be refused")
@@ -64,16 +65,22 @@ fn models_that_cannot_run_are_refused_by_name() {
     type Change = fn(&mut Tensors);
     let cases: &[(&str, Change, &str, &str)] = &[
         (
-            "inpainting",
-            |t| drop(t.insert(FIRST.into(), zeros(&[32, 9, 3, 3]))),
+            "depth",
+            |t| drop(t.insert(FIRST.into(), zeros(&[32, 5, 3, 3]))),
             "UnsupportedModel",
-            "inpainting",
+            "`model.diffusion_model.input_blocks.0.0.weight` reads 5 channels",
         ),
         (
-            "v-prediction",
-            |t| drop(t.insert("v_pred".into(), zeros(&[0]))),
+            "EDM",
+            |t| drop(t.insert("edm_vpred.sigma_max".into(), zeros(&[1]))),
             "UnsupportedModel",
-            "v-prediction",
+            "the EDM formulation (`edm_vpred.sigma_max`)",
+        ),
+        (
+            "a shape that no family has",
+            |t| drop(t.insert("model.diffusion_model.input_blocks.1.1.proj_in.weight".into(), zeros(&[32]))),
+            "UnsupportedModel",
+            "of a family that its tensors do not tell",
         ),
         (
             "missing tensor",
@@ -144,8 +151,8 @@ fn configurations_that_the_code_is_not_written_for_are_refused() {
         ("unet/config.json", "\"attention_head_dim\": 8", "\"attention_head_dim\": 7", "attention_head_dim"),
         ("vae/config.json", "\"norm_num_groups\": 32", "\"norm_num_groups\": 0", "norm_num_groups"),
         ("text_encoder/config.json", "\"hidden_act\": \"quick_gelu\"", "\"hidden_act\": \"relu\"", "relu"),
-        ("scheduler/scheduler_config.json", "epsilon", "v_prediction", "v-prediction"),
-        ("scheduler/scheduler_config.json", "scaled_linear", "squaredcos_cap_v2", "beta_schedule"),
+        ("scheduler/scheduler_config.json", "epsilon", "flow_prediction", "prediction_type"),
+        ("scheduler/scheduler_config.json", "scaled_linear", "sigmoid", "beta_schedule"),
     ];
     for (file, old, new, words) in cases {
         let dir = folder();
@@ -159,12 +166,21 @@ fn configurations_that_the_code_is_not_written_for_are_refused() {
 }
 
 #[test]
-fn a_folder_of_pickles_names_the_remedy() {
+fn a_folder_with_a_component_without_weights_names_it() {
     let dir = folder();
-    let unet = dir.path().join("unet");
-    fs::rename(unet.join("diffusion_pytorch_model.safetensors"), unet.join("diffusion_pytorch_model.bin"))
-        .unwrap();
+    fs::remove_file(dir.path().join("vae/diffusion_pytorch_model.safetensors")).unwrap();
     let error = refusal(dir.path());
-    assert_eq!(error.reason(), "NotSafetensors");
-    assert!(error.to_string().contains("save_pretrained"), "{error}");
+    assert_eq!(error.reason(), "NoWeights");
+    assert!(error.to_string().contains("neither diffusion_pytorch_model.safetensors nor"), "{error}");
+}
+
+#[test]
+fn a_folder_of_pickles_is_read_without_running_them() {
+    let dir = folder();
+    let at = dir.path().join("vae");
+    fs::remove_file(at.join("diffusion_pytorch_model.safetensors")).unwrap();
+    let bytes = torch::archive("archive", &torch::pickle(&torch::reduce("os", "system", "id")), &[]);
+    fs::write(at.join("diffusion_pytorch_model.bin"), bytes).unwrap();
+    let error = refusal(dir.path());
+    assert_eq!(error.reason(), "UnsafePickle");
 }

@@ -5,22 +5,34 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod adapters;
+mod adapters_families;
 mod adapters_files;
 mod adapters_hypernetworks;
 mod adapters_variants;
+mod control;
+mod families;
+mod families_model;
+mod families_pickle;
+mod fuzz_pickle;
 mod fuzz_prompt;
+mod fuzz_safetensors;
 mod golden;
 mod hostile;
 mod load;
+mod mixture;
 mod networks;
 mod parity;
 mod pipeline;
+mod preprocess;
 mod prompt_grammar;
 mod prompt_plan;
 mod prompt_properties;
 mod random;
+mod raster;
 mod samplers;
+mod samplers_closed_form;
 mod schedule;
 mod text;
 mod text_encoders;
 mod text_families;
+mod torch;

@@ -1,15 +1,17 @@
-//! Every latent of every sampler's run, on the tiny model with guidance.
+//! Samplers on the tiny model with guidance: every latent of some runs, the pictures of all.
 
 use candle_core::{Device, Result, Tensor};
 use easel_diffusion::random::LatentNoise;
-use easel_diffusion::samplers::{Plan, World};
+use easel_diffusion::samplers::{Options, Plan, World};
 use easel_diffusion::schedule::NoiseTable;
 use easel_diffusion::text::EncodeOptions;
 use easel_diffusion::unet::UnetInput;
 use easel_diffusion::{Sampler, Schedule, TextToImage};
+use image::RgbImage;
 use std::ops::ControlFlow;
 
-use crate::golden::{assert_close, model, tensors, values};
+use crate::golden::{assert_close, model, path, tensors, values};
+use crate::parity::{self, Row};
 
 /// Two and a half times the largest difference of any run between the reference in f32 and in f64
 /// (`golden/spread.json`), for latents of standard deviation 14 to 22 and a guidance of five, which
@@ -92,12 +94,12 @@ fn every_latent_is_the_references() {
             uncond: encode(&request.negative_prompt),
             noise: LatentNoise::new(&[11, 12], (4, 8, 8)),
         };
-        let eta = eta.unwrap_or_else(|| request.sampler.entry().eta.map_or(0.0, |(value, _)| value));
-        let plan = Plan { table: &table, steps: STEPS as usize, schedule: *schedule, eta };
+        let options = Options { eta: *eta, ..Options::default() };
+        let plan = Plan { options, ..Plan::new(&table, STEPS as usize, *schedule) };
         let mut steps = request.sampler.start(&plan);
         let want = &golden[*run];
         assert_eq!(steps.len() + 1, want.dim(0).unwrap(), "{run}");
-        let mut x = (world.noise().unwrap() * f64::from(steps.initial_scale())).unwrap();
+        let mut x = steps.noised(None, &world.noise().unwrap()).unwrap();
         assert_close(&format!("{run}, initial"), &x, &want.get(0).unwrap(), 4e-6);
         for index in 0..steps.len() {
             x = steps.step(index, &x, &mut world).unwrap();
@@ -125,5 +127,57 @@ fn whole_pictures_are_the_references() {
                 want.len()
             );
         }
+    }
+}
+
+/// A picture of the golden file, `[3, height, width]`.
+fn golden_picture(pictures: &Tensor, i: usize) -> RgbImage {
+    let picture = pictures.get(i).unwrap().permute((1, 2, 0)).unwrap();
+    let (height, width, _) = picture.dims3().unwrap();
+    let bytes = picture.flatten_all().unwrap().to_vec1::<u8>().unwrap();
+    RgbImage::from_raw(width as u32, height as u32, bytes).unwrap()
+}
+
+/// A decoded picture in bytes, as the pipeline rounds it.
+fn levels(decoded: &Tensor) -> RgbImage {
+    let (_, _, height, width) = decoded.dims4().unwrap();
+    let decoded = values(&decoded.get(0).unwrap().permute((1, 2, 0)).unwrap());
+    let byte = |v: &f32| ((v / 2.0 + 0.5).clamp(0.0, 1.0) * 255.0).round_ties_even() as u8;
+    RgbImage::from_raw(width as u32, height as u32, decoded.iter().map(byte).collect()).unwrap()
+}
+
+#[test]
+fn every_sampler_draws_the_references_pictures() {
+    let golden = tensors("samplers/pictures.safetensors");
+    let text = std::fs::read_to_string(path("samplers/spread.json")).unwrap();
+    let spread: serde_json::Value = serde_json::from_str(&text).unwrap();
+    for sampler in Sampler::all() {
+        let name = sampler.name();
+        let request =
+            TextToImage { negative_prompt: String::new(), ..request(name, Schedule::Automatic, None) };
+        let go = &mut |_| ControlFlow::Continue(());
+        let latents = model().denoise(&request, go).unwrap();
+        // Three times the reference's own rounding; a tenth of a thousandth of the latents' size at least.
+        let of = |key: &str| spread[format!("{name}, {key}")].as_f64().unwrap();
+        let allowed = (3.0 * of("tiny")).max(1e-5 * of("tiny, std"));
+        let max_abs = assert_close(name, &latents, &golden[name], allowed as f32);
+        let fresh = sampler.entry().eta.is_some_and(|(eta, _)| eta > 0.0) || ["LCM", "DDPM"].contains(&name);
+        let least = if fresh { 45.0 } else { 50.0 };
+        let mut psnr = f64::INFINITY;
+        for i in 0..2 {
+            let decoded = model().vae().decode(&latents.narrow(0, i, 1).unwrap()).unwrap();
+            let want = golden_picture(&golden[&format!("{name}.picture")], i);
+            psnr = psnr.min(parity::psnr(&levels(&decoded), &want));
+        }
+        println!("{name}: {psnr:.1} dB");
+        assert!(psnr >= least, "{name}: {psnr:.1} dB, at least {least}");
+        parity::write(&Row {
+            area: "Samplers on the tiny model",
+            feature: name,
+            max_abs,
+            psnr: Some(psnr),
+            tolerance: least,
+            origin: if fresh { "issue 4, ancestral and SDE" } else { "issue 4, deterministic" },
+        });
     }
 }
