@@ -8,6 +8,7 @@
 //! There is no network, clock or environment in here; files are the only input and output, and every
 //! file is taken for hostile until its header is checked.
 
+pub mod adapters;
 pub mod config;
 pub mod control;
 pub mod inspect;

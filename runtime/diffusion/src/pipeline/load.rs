@@ -16,6 +16,7 @@ use super::networks::{Blueprint, Networks};
 use super::open::{Opened, open, unsupported};
 use super::probe::probe_prediction;
 use super::training::Training;
+use super::variants::VariantCache;
 
 /// The first convolution, whose shape tells what a UNet reads.
 const FIRST: &str = "unet.conv_in.weight";
@@ -45,6 +46,7 @@ pub struct Pipeline {
     pub(super) table: NoiseTable,
     pub(super) options: LoadOptions,
     pub(super) weight_bytes: u64,
+    pub(super) variants: VariantCache,
 }
 
 impl Pipeline {
@@ -69,6 +71,7 @@ impl Pipeline {
             table: opened.training.table.clone(),
             training: opened.training,
             options: options.clone(),
+            variants: VariantCache::default(),
         })
     }
 
@@ -92,7 +95,7 @@ impl Pipeline {
     }
 
     /// What the UNet reads in place of a bare latent.
-    pub fn variant(&self) -> ModelVariant {
+    pub fn model_variant(&self) -> ModelVariant {
         self.variant
     }
 

@@ -11,7 +11,9 @@ mod picture;
 mod probe;
 mod progress;
 mod request;
+mod separate_vae;
 mod training;
+mod variants;
 
 pub use error::{GenerateError, LoadError};
 pub use load::{LoadOptions, Pipeline};
@@ -19,4 +21,6 @@ pub use networks::Networks;
 pub use picture::Picture;
 pub use progress::{Progress, Stage};
 pub use request::{RequestError, TextToImage};
+pub use separate_vae::{SeparateVae, VaeFileError};
 pub use training::{TimestepSpacing, Training};
+pub use variants::{AdapterUse, HypernetworkUse, VariantError, VariantKey};

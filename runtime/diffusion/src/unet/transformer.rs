@@ -1,10 +1,12 @@
 //! The spatial transformer: self-attention over positions, cross-attention to the text.
 
+use std::sync::Arc;
+
 use candle_core::{Result, Tensor};
 
 use crate::config::UnetConfig;
 use crate::ops::{AttentionShape, Conv2d, GroupNorm, LayerNorm, Linear, attention, geglu};
-use crate::weights::{Params, WeightError};
+use crate::weights::{ContextPatch, Params, WeightError};
 
 type Loaded<T> = std::result::Result<T, WeightError>;
 
@@ -131,6 +133,8 @@ struct Attention {
     to_v: Linear,
     to_out: Linear,
     heads: usize,
+    /// Hypernetworks.
+    contexts: Vec<Arc<dyn ContextPatch>>,
 }
 
 impl Attention {
@@ -143,13 +147,20 @@ impl Attention {
             to_v: Linear::load_unbiased(&p.at("to_v"), context, channels)?,
             to_out: Linear::load(&p.at("to_out.0"), channels, channels)?,
             heads: shape.heads,
+            contexts: p.options().contexts.clone(),
         })
     }
 
     fn forward(&self, x: &Tensor, context: &Tensor) -> Result<Tensor> {
         let q = self.to_q.forward(x)?;
-        let k = self.to_k.forward(context)?;
-        let v = self.to_v.forward(context)?;
+        let (mut of_keys, mut of_values) = (context.clone(), context.clone());
+        for patch in &self.contexts {
+            if let Some(changed) = patch.apply(&of_keys, &of_values)? {
+                (of_keys, of_values) = changed;
+            }
+        }
+        let k = self.to_k.forward(&of_keys)?;
+        let v = self.to_v.forward(&of_values)?;
         let shape = AttentionShape { heads: self.heads, causal: false };
         self.to_out.forward(&attention(&q, &k, &v, shape)?)
     }

@@ -30,11 +30,23 @@ pub trait WeightPatch: Send + Sync + fmt::Debug {
     fn apply(&self, name: &str, base: &Tensor) -> Result<Option<Tensor>, WeightError>;
 }
 
+/// Changes what attention makes keys and values of.
+pub trait ContextPatch: Send + Sync + fmt::Debug {
+    /// What to use instead of `keys` and `values`, both `[batch, tokens, width]` and at first the same;
+    /// `None` leaves them. One batch item's result must not depend on the others.
+    ///
+    /// # Errors
+    /// The arithmetic failed.
+    fn apply(&self, keys: &Tensor, values: &Tensor) -> candle_core::Result<Option<(Tensor, Tensor)>>;
+}
+
 /// Everything that a build may do differently from the files.
 #[derive(Debug, Clone, Default)]
 pub struct BuildOptions {
     /// Applied one after the other.
     pub patches: Vec<Arc<dyn WeightPatch>>,
+    /// Applied one after the other in every attention of the UNet: hypernetworks.
+    pub contexts: Vec<Arc<dyn ContextPatch>>,
     pub padding: Padding,
 }
 

@@ -13,7 +13,7 @@ mod pickle;
 mod sniff;
 mod store;
 
-pub use build::{BuildOptions, Padding, WeightPatch};
+pub use build::{BuildOptions, ContextPatch, Padding, WeightPatch};
 pub use dtype::Dtype;
 pub use error::HeaderError;
 pub use header::{Header, MAX_HEADER_BYTES, TensorEntry, required_prefix};

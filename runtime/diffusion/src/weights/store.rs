@@ -158,6 +158,38 @@ impl Weights {
         Ok(tensor)
     }
 
+    /// A tensor of one element as a number; whole numbers too, which weights may not be.
+    ///
+    /// # Errors
+    /// There is none, it has another count of elements, its type is none of these, or it is not finite.
+    pub fn number(&self, name: &str) -> Result<f64, WeightError> {
+        let place = self.places.get(name).ok_or_else(|| WeightError::Missing { name: name.to_owned() })?;
+        if place.entry.elements() != 1 {
+            let (name, actual) = (place.original.clone(), place.entry.shape.clone());
+            return Err(WeightError::Shape { name, actual, expected: vec![1] });
+        }
+        let files = self.files.read().unwrap_or_else(PoisonError::into_inner);
+        let file = files.get(place.file).map(MappedFile::bytes);
+        let bytes = file
+            .and_then(|bytes| bytes.get(place.entry.begin as usize..place.entry.end as usize))
+            .ok_or_else(|| WeightError::Missing { name: place.original.clone() })?;
+        let whole = bytes.iter().rev().fold(0_u64, |n, byte| n << 8 | u64::from(*byte));
+        let value = match place.entry.dtype {
+            Dtype::Bool | Dtype::U8 | Dtype::U16 | Dtype::U32 | Dtype::U64 => whole as f64,
+            Dtype::I8 => f64::from(whole as i8),
+            Dtype::I16 => f64::from(whole as i16),
+            Dtype::I32 => f64::from(whole as i32),
+            Dtype::I64 => whole as i64 as f64,
+            Dtype::F64 => f64::from_bits(whole),
+            _ => to_f32(place, bytes)?.first().map_or(f64::NAN, |v| f64::from(*v)),
+        };
+        if !value.is_finite() {
+            let (name, value) = (place.original.clone(), value as f32);
+            return Err(WeightError::NotFinite { name, index: 0, value });
+        }
+        Ok(value)
+    }
+
     /// Unmaps the files, once the networks are built: a file that is replaced later cannot change or end
     /// a running job, and only what was used stays in memory.
     pub fn close_files(&self) {
@@ -249,6 +281,24 @@ mod tests {
         assert_eq!(load("I32", &[0; 8]).unwrap_err().reason(), "UnsupportedDtype");
         assert_eq!(load("F32", &f32::NAN.to_le_bytes()).unwrap_err().reason(), "NotFiniteWeights");
         assert_eq!(load("F32", &f32::INFINITY.to_le_bytes()).unwrap_err().reason(), "NotFiniteWeights");
+    }
+
+    #[test]
+    fn one_element_of_any_type_is_a_number() {
+        let of = |dtype: &str, data: &[u8]| {
+            let json =
+                format!(r#"{{"a":{{"dtype":"{dtype}","shape":[],"data_offsets":[0,{}]}}}}"#, data.len());
+            let file = write(&json, data);
+            let mut builder = WeightsBuilder::default();
+            builder.add(read_header(file.path()).unwrap(), |n| Some(n.into())).unwrap();
+            builder.build().number("a").map_err(|e| e.reason())
+        };
+        assert_eq!(of("I64", &(-3_i64).to_le_bytes()), Ok(-3.0));
+        assert_eq!(of("U8", &[200]), Ok(200.0));
+        assert_eq!(of("F16", &f16::from_f32(0.5).to_le_bytes()), Ok(0.5));
+        assert_eq!(of("F64", &1e300_f64.to_le_bytes()), Ok(1e300));
+        assert_eq!(of("F32", &f32::NAN.to_le_bytes()), Err("NotFiniteWeights"));
+        assert_eq!(of("C64", &[0; 8]), Err("UnsupportedDtype"));
     }
 
     #[test]

@@ -47,7 +47,7 @@ fn check(name: &'static str, family: Family, variant: ModelVariant) {
         let seen = inspect(single.path()).unwrap();
         assert_eq!(seen.family, family, "{name} {dtype:?}");
         let pipeline = load(single.path());
-        assert_eq!((pipeline.family(), pipeline.variant()), (family, variant), "{name} {dtype:?}");
+        assert_eq!((pipeline.family(), pipeline.model_variant()), (family, variant), "{name} {dtype:?}");
         answers.push(predict(&pipeline, &golden, name, None));
     }
     let folder = model(name).folder(EPSILON);

@@ -4,6 +4,11 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod adapters;
+mod adapters_families;
+mod adapters_files;
+mod adapters_hypernetworks;
+mod adapters_variants;
 mod control;
 mod families;
 mod families_model;
