@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod adapters;
+mod adapters_families;
 mod adapters_files;
 mod adapters_hypernetworks;
 mod adapters_variants;
