@@ -126,10 +126,8 @@ impl Sampler {
 /// `wanted` is in lower case.
 fn find(wanted: &str) -> Option<(Sampler, Schedule)> {
     let same = |known: &&str| known.eq_ignore_ascii_case(wanted);
-    let (sampler, ..) =
-        SAMPLERS.iter().find(|(_, name, others)| same(name) || others.iter().any(&same))?;
-    let schedule =
-        if EVEN_CLASSES.iter().any(same) { Schedule::Uniform } else { Schedule::Automatic };
+    let (sampler, ..) = SAMPLERS.iter().find(|(_, name, others)| same(name) || others.iter().any(&same))?;
+    let schedule = if EVEN_CLASSES.iter().any(same) { Schedule::Uniform } else { Schedule::Automatic };
     Some((*sampler, schedule))
 }
 
