@@ -7,5 +7,6 @@ mod inspect;
 mod logging;
 mod run;
 
-pub use args::{Cli, Command, GenerateArgs, InspectArgs, InspectFormat, LogFormat, Logging};
+pub use args::{Cli, Command, InspectArgs, InspectFormat, LogFormat, Logging};
+pub use generate::GenerateArgs;
 pub use run::main;

@@ -3,10 +3,11 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use easel_diffusion::{LoadOptions, Picture, Pipeline, Progress, Request, Sampler, Stage};
+use easel_diffusion::{LoadOptions, Picture, Pipeline, Request, Sampler};
 use easel_protocol::{GenerationRequest, Task};
 
-use super::api::{Engine, EngineError, LoadedModel, ModelLabel, OnProgress, StepProgress};
+use super::api::{Engine, EngineError, LoadedModel, ModelLabel, OnProgress};
+use super::progress::Batches;
 
 /// Runs models on this machine.
 #[derive(Debug, Clone, Copy, Default)]
@@ -47,13 +48,14 @@ impl LoadedModel for Model {
     ) -> Result<Vec<Picture>, EngineError> {
         let first = translate(request)?;
         self.check(&first)?;
+        let batches = Batches { steps: request.steps, count: request.batch_count };
         let mut pictures = Vec::new();
         for batch in 0..request.batch_count {
             let offset = u64::from(batch) * u64::from(request.batch_size);
             let text = Request { seed: request.seed.wrapping_add(offset), ..first.clone() };
             let mut stopped = false;
             let result = self.pipeline.generate(&text, &mut |progress| {
-                let flow = on_progress(overall(progress, batch, request));
+                let flow = on_progress(batches.overall(progress, batch));
                 stopped |= flow.is_break();
                 flow
             });
@@ -89,33 +91,6 @@ impl Model {
             _ => Ok(()),
         }
     }
-}
-
-/// Steps of all batches as one count.
-fn overall(progress: Progress, batch: u32, request: &GenerationRequest) -> StepProgress {
-    let stage = match progress.stage {
-        Stage::Encode => "Encoding",
-        Stage::Denoise => "Denoising",
-        Stage::Decode => "Decoding",
-    };
-    let done_before = batch.saturating_mul(request.steps);
-    let within = match progress.stage {
-        Stage::Encode => 0,
-        // A sampler may take more or fewer steps than asked for.
-        Stage::Denoise => scaled(progress.step, progress.total, request.steps),
-        Stage::Decode => request.steps,
-    };
-    let total = request.steps.saturating_mul(request.batch_count);
-    StepProgress { stage, step: done_before.saturating_add(within), total }
-}
-
-/// `step` of `total` as a count of `steps`.
-fn scaled(step: u32, total: u32, steps: u32) -> u32 {
-    if total == 0 {
-        return steps;
-    }
-    let share = u64::from(step) * u64::from(steps) / u64::from(total);
-    u32::try_from(share).unwrap_or(steps).min(steps)
 }
 
 /// The engine's form of one batch.
@@ -165,13 +140,5 @@ mod tests {
             assert_eq!(engine.name(), schedule.name());
         }
         assert_eq!(easel_protocol::Schedule::all().count(), easel_diffusion::Schedule::all().count());
-    }
-
-    #[test]
-    fn progress_counts_the_steps_that_were_asked_for() {
-        for (step, total, want) in [(0, 8, 0), (4, 8, 10), (8, 8, 20), (19, 19, 20), (3, 0, 20), (40, 30, 20)]
-        {
-            assert_eq!(scaled(step, total, 20), want, "{step} of {total}");
-        }
     }
 }

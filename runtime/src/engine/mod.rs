@@ -4,9 +4,11 @@
 mod api;
 mod diffusion;
 mod pool;
+mod progress;
 mod resources;
 
 pub use api::{Engine, EngineError, LoadedModel, ModelLabel, OnProgress, StepProgress};
 pub use diffusion::DiffusionEngine;
 pub use pool::{LoadStage, Loaded, ModelPool, PoolError};
+pub use progress::Batches;
 pub use resources::{memory_limit_bytes, size_thread_pool};

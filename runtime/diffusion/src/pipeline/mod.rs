@@ -34,7 +34,7 @@ pub use picture::Picture;
 pub use progress::{Observer, Progress, Stage};
 pub use request::{
     Area, Churn, Fill, Hires, HiresSize, ImageToImage, Inpaint, Mode, Request, RequestError, Resize,
-    Upscaler, Variation,
+    UnknownUpscaler, Upscaler, Variation,
 };
 pub use separate_vae::{SeparateVae, VaeFileError};
 pub use sized::Size;

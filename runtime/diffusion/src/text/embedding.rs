@@ -3,7 +3,7 @@
 //! Layouts: A1111's `.pt` (`string_to_param` with one term), its and kohya's `.safetensors` (`emb_params`),
 //! diffusers' (one tensor under the term's own name), and SDXL's two tensors (`clip_l` and `clip_g`, or
 //! `text_encoders_0` and `text_encoders_1`). Facts: `modules/textual_inversion/textual_inversion.py`
-//! (`create_embedding_from_data`). Reading the file is not done here; nested keys come joined by points.
+//! (`create_embedding_from_data`). Files are read in `embedding_file.rs`; nested keys come joined by points.
 
 use candle_core::{DType, Tensor};
 

@@ -65,6 +65,11 @@ impl Dtype {
         self.row().2
     }
 
+    /// Is it a float that weights may be stored in?
+    pub fn is_float(self) -> bool {
+        matches!(self, Self::F16 | Self::Bf16 | Self::F32 | Self::F64)
+    }
+
     fn row(self) -> &'static (&'static str, Dtype, u64) {
         TABLE.iter().find(|row| row.1 == self).expect("every variant has its row in TABLE")
     }

@@ -1,5 +1,7 @@
 //! A second pass at a larger size: A1111's "Hires. fix".
 
+use std::str::FromStr;
+
 use crate::raster::LatentFilter;
 use crate::samplers::Sampler;
 use crate::schedule::Schedule;
@@ -82,6 +84,27 @@ impl Upscaler {
     }
 }
 
+/// No upscaler has this name.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error("there is no upscaler `{0}`; known are Lanczos, Nearest, Latent, and Latent with (antialiased), (bicubic), (bicubic antialiased), (nearest) or (nearest-exact)")]
+pub struct UnknownUpscaler(pub String);
+
+impl FromStr for Upscaler {
+    type Err = UnknownUpscaler;
+
+    /// A1111's names, in any case.
+    fn from_str(name: &str) -> Result<Self, UnknownUpscaler> {
+        match name.to_ascii_lowercase().as_str() {
+            "lanczos" => Ok(Self::Lanczos),
+            "nearest" => Ok(Self::Nearest),
+            other => other
+                .parse()
+                .map(Self::Latent)
+                .map_err(|_| UnknownUpscaler(name.chars().take(80).collect())),
+        }
+    }
+}
+
 /// A first pass's result, enlarged and cut: A1111's `calculate_target_resolution`. In pixels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::pipeline) struct HiresPlan {
@@ -127,6 +150,15 @@ fn clamped(side: u64) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn upscalers_are_found_by_their_names() {
+        for name in ["Latent", "latent (BICUBIC antialiased)", "Lanczos", "nearest", "Latent (nearest-exact)"] {
+            let upscaler: Upscaler = name.parse().unwrap();
+            assert!(upscaler.name().eq_ignore_ascii_case(name), "{name}");
+        }
+        assert!("ESRGAN".parse::<Upscaler>().unwrap_err().to_string().contains("no upscaler `ESRGAN`"));
+    }
 
     #[test]
     fn sizes_are_those_of_the_reference() {

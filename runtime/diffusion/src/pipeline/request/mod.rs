@@ -10,7 +10,7 @@ mod sampling;
 
 pub use error::RequestError;
 pub(super) use hires::HiresPlan;
-pub use hires::{Hires, HiresSize, Upscaler};
+pub use hires::{Hires, HiresSize, UnknownUpscaler, Upscaler};
 pub use mode::{Area, Fill, ImageToImage, Inpaint, Mode, Resize};
 pub use request::Request;
 pub use sampling::{Churn, Variation};
