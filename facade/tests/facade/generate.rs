@@ -56,7 +56,7 @@ async fn a_refusal_says_what_is_wrong_and_what_would_be_right() {
         ),
         (
             json!({"sampler_name": "Warp 9"}),
-            "sampler_name: sampler \"Warp 9\" is not known; known are Euler, Euler a, DPM++ 2M, DPM++ 2M Karras, DDIM",
+            "sampler_name: sampler \"Warp 9\" is not known; known are Euler, Euler a, LMS, Heun, DPM2,",
         ),
         (json!({"task_type": "img2img"}), "task_type: \"img2img\" is not available; txt2img is"),
         (

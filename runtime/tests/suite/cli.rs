@@ -62,11 +62,16 @@ async fn inspect_tells_what_a_file_is() {
 #[tokio::test]
 async fn generate_says_what_is_wrong_before_it_works() {
     for (arguments, want) in [
-        (&["--sampler", "Warp 9", "--out", "x.png"][..], "sampler \"Warp 9\" is not known"),
-        (&["--width", "65", "--out", "x.png"], "width is 65; a multiple of 8"),
+        (&["--sampler", "Warp 9", "--out", "x.png"][..], "there is no sampler `Warp 9`; known are"),
+        (&["--width", "65", "--out", "x.png"], "width is 65; it must be a multiple of 8"),
         (&["--steps", "0", "--out", "x.png"], "steps is 0"),
         (&["--out", "x.webp"], "the name has to end in .png or .jpg"),
         (&["--out", "/no/such/directory/x.png"], "/no/such/directory is no directory"),
+        (&["--schedule", "Magic", "--out", "x.png"], "`Magic`"),
+        (&["--rng", "dice", "--out", "x.png"], "--rng dice: use cpu, gpu or nv"),
+        (&["--init", "no-such-picture.png", "--out", "x.png"], "--init no-such-picture.png"),
+        (&["--hires", "2", "--hires-upscaler", "ESRGAN", "--out", "x.png"], "there is no upscaler `ESRGAN`"),
+        (&["--lora", "no-such-lora", "--out", "x.png"], "--lora: cannot read no-such-lora"),
         (&["--out", "x.png"], "no-such-model"),
     ] {
         let base = ["generate", "--model", "no-such-model", "--prompt", "a red circle"];
@@ -104,6 +109,44 @@ async fn generate_writes_numbered_pictures_that_a_seed_brings_back() {
     let read = |name| std::fs::read(directory.path().join(name)).unwrap();
     assert!(read("x-1.png") == read("again.png"), "the same seed, the same bytes");
     assert!(read("x-1.png") != read("x-2.png"));
+}
+
+#[tokio::test]
+async fn generate_starts_from_pictures_and_enlarges() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| directory.path().join(name).to_str().unwrap().to_owned();
+    let (init, mask) = (path("init.png"), path("mask.png"));
+    image::RgbImage::from_fn(64, 64, |x, y| [x as u8 * 4, y as u8 * 4, 90].into()).save(&init).unwrap();
+    let left = |x: u32| if x < 24 { [255_u8] } else { [0] };
+    image::GrayImage::from_fn(64, 64, |x, _| left(x).into()).save(&mask).unwrap();
+    let inpaint = ["--init", &init, "--mask", &mask, "--mask-blur=0", "--strength=1"];
+    let cases: [(&str, &[&str], &str); 5] = [
+        ("i2i", &["--init", &init, "--strength=0.5"], "Denoising strength: 0.5"),
+        ("inpaint", &inpaint, "Denoising strength: 1"),
+        ("hires", &["--hires=2", "--hires-upscaler=Lanczos", "--hires-steps=2"], "Hires upscaler: Lanczos"),
+        ("nv", &["--rng=nv", "--tiling", "--schedule=Karras"], "RNG: NV"),
+        ("variation", &["--variation-seed=5", "--variation-strength=0.3"], "Variation seed: 5"),
+    ];
+    for (name, more, want) in cases {
+        let out = path(&format!("{name}.png"));
+        let base =
+            ["generate", "--model", TINY_MODEL, "--prompt", "a red circle", "--width=64", "--height=64"];
+        let rest = ["--steps=2", "--seed=41", "--sampler=Euler", "--out", &out];
+        let (code, _, errors) = run(&[&base, &rest[..], more].concat()).await;
+        assert_eq!(code, Some(0), "{name}: {errors}");
+        let bytes = std::fs::read(&out).unwrap();
+        let text = easel_diffusion::png::read_parameters(&bytes).unwrap();
+        assert!(text.contains(want), "{name}: {text}");
+        let picture = image::load_from_memory(&bytes).unwrap().to_rgb8();
+        let side = if name == "hires" { 128 } else { 64 };
+        assert_eq!(picture.dimensions(), (side, side), "{name}");
+        if name == "inpaint" {
+            let kept = (24..64).flat_map(|x| (0..64).map(move |y| (x, y)));
+            for (x, y) in kept {
+                assert_eq!(picture.get_pixel(x, y).0, [x as u8 * 4, y as u8 * 4, 90], "{x} {y}");
+            }
+        }
+    }
 }
 
 fn import_command(facade: &FakeFacade, directory: &Path) -> Command {

@@ -56,10 +56,9 @@ pub(super) fn refiner(args: &NetworkArgs, options: &LoadOptions) -> Result<Optio
 /// The ControlNet with its hint.
 pub(super) fn control(args: &NetworkArgs, hint: Option<Prepared>) -> Result<Vec<ControlUnit>, FailureReport> {
     let (Some(path), Some(hint)) = (&args.control, hint) else { return Ok(Vec::new()) };
-    let mode = args
-        .control_mode
-        .parse()
-        .map_err(|error| FailureReport::new("UnknownControlMode", format!("--control-mode: {error}"), false))?;
+    let mode = args.control_mode.parse().map_err(|error| {
+        FailureReport::new("UnknownControlMode", format!("--control-mode: {error}"), false)
+    })?;
     let net = ControlNet::load(path, &ControlOptions::default()).map_err(refused!("--control"))?;
     let weight = args.control_weight;
     Ok(vec![ControlUnit { mode, weight, ..ControlUnit::new(Arc::new(net), hint) }])

@@ -86,7 +86,9 @@ impl Upscaler {
 
 /// No upscaler has this name.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
-#[error("there is no upscaler `{0}`; known are Lanczos, Nearest, Latent, and Latent with (antialiased), (bicubic), (bicubic antialiased), (nearest) or (nearest-exact)")]
+#[error(
+    "there is no upscaler `{0}`; known are Lanczos, Nearest, Latent, and Latent with (antialiased), (bicubic), (bicubic antialiased), (nearest) or (nearest-exact)"
+)]
 pub struct UnknownUpscaler(pub String);
 
 impl FromStr for Upscaler {
@@ -97,10 +99,9 @@ impl FromStr for Upscaler {
         match name.to_ascii_lowercase().as_str() {
             "lanczos" => Ok(Self::Lanczos),
             "nearest" => Ok(Self::Nearest),
-            other => other
-                .parse()
-                .map(Self::Latent)
-                .map_err(|_| UnknownUpscaler(name.chars().take(80).collect())),
+            other => {
+                other.parse().map(Self::Latent).map_err(|_| UnknownUpscaler(name.chars().take(80).collect()))
+            }
         }
     }
 }
@@ -153,7 +154,8 @@ mod tests {
 
     #[test]
     fn upscalers_are_found_by_their_names() {
-        for name in ["Latent", "latent (BICUBIC antialiased)", "Lanczos", "nearest", "Latent (nearest-exact)"] {
+        for name in ["Latent", "latent (BICUBIC antialiased)", "Lanczos", "nearest", "Latent (nearest-exact)"]
+        {
             let upscaler: Upscaler = name.parse().unwrap();
             assert!(upscaler.name().eq_ignore_ascii_case(name), "{name}");
         }
