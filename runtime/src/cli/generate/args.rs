@@ -113,25 +113,25 @@ pub enum FillArg {
 #[command(next_help_heading = "Second pass at a larger size (hires fix)")]
 pub struct HiresArgs {
     /// Enlarge by this, 1 to 4, and draw once more
-    #[arg(long = "hires", value_name = "SCALE")]
-    pub scale: Option<f64>,
+    #[arg(long, value_name = "SCALE")]
+    pub hires: Option<f64>,
     /// "Latent", "Latent (bicubic antialiased)", ..., "Lanczos", "Nearest"
-    #[arg(long = "hires-upscaler", value_name = "NAME", default_value = "Latent", requires = "scale")]
-    pub upscaler: String,
+    #[arg(long, value_name = "NAME", default_value = "Latent", requires = "hires")]
+    pub hires_upscaler: String,
     /// Default: as many as the first pass
-    #[arg(long = "hires-steps", value_name = "STEPS", requires = "scale")]
-    pub steps: Option<u32>,
+    #[arg(long, value_name = "STEPS", requires = "hires")]
+    pub hires_steps: Option<u32>,
     /// How much of the first pass's picture may change, above 0 to 1
-    #[arg(long = "hires-strength", value_name = "STRENGTH", default_value_t = 0.7, requires = "scale")]
-    pub strength: f64,
+    #[arg(long, value_name = "STRENGTH", default_value_t = 0.7, requires = "hires")]
+    pub hires_strength: f64,
 }
 
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Noise and guidance")]
 pub struct NoiseArgs {
     /// Whose random numbers: cpu (torch on a CPU), gpu or nv (torch on a GPU)
-    #[arg(long = "rng", value_name = "SOURCE", default_value = "cpu")]
-    pub source: String,
+    #[arg(long, value_name = "SOURCE", default_value = "cpu")]
+    pub rng: String,
     /// Second seed, mixed into the first by --variation-strength
     #[arg(long, value_name = "SEED", requires = "variation_strength")]
     pub variation_seed: Option<u64>,

@@ -27,8 +27,8 @@ pub(super) fn request(args: &GenerateArgs) -> Result<Request, FailureReport> {
         Some(name) => Schedule::parse(name).map_err(|e| unknown("UnknownSchedule", e))?,
         None => implied.unwrap_or_default(),
     };
-    let noise_source = NoiseSource::parse(&args.noise.source).ok_or_else(|| {
-        unknown("UnknownNoiseSource", format!("--rng {}: use cpu, gpu or nv", args.noise.source))
+    let noise_source = NoiseSource::parse(&args.noise.rng).ok_or_else(|| {
+        unknown("UnknownNoiseSource", format!("--rng {}: use cpu, gpu or nv", args.noise.rng))
     })?;
     let variation = args.noise.variation_seed.zip(args.noise.variation_strength);
     let request = Request {
@@ -87,13 +87,13 @@ fn mode(args: &SourceArgs) -> Result<Mode, FailureReport> {
 }
 
 fn hires(args: &HiresArgs) -> Result<Option<Hires>, FailureReport> {
-    let Some(scale) = args.scale else { return Ok(None) };
-    let upscaler: Upscaler = args.upscaler.parse().map_err(|e| unknown("UnknownUpscaler", e))?;
+    let Some(scale) = args.hires else { return Ok(None) };
+    let upscaler: Upscaler = args.hires_upscaler.parse().map_err(|e| unknown("UnknownUpscaler", e))?;
     Ok(Some(Hires {
         size: HiresSize::Scale(scale),
         upscaler,
-        steps: args.steps,
-        strength: args.strength,
+        steps: args.hires_steps,
+        strength: args.hires_strength,
         ..Hires::default()
     }))
 }
