@@ -23,7 +23,7 @@ lint: ## formatting and lints only
 e2e: ## chart and cluster tests only
 	@tools/test.sh chart e2e
 
-bench: ## the figures: job store, POST latency, operator, memory
+bench: ## the figures: job store, POST latency, engine, operator, memory
 	@tools/bench.sh
 
 parity: ## docs/parity.md: the engine's differences to the reference, measured

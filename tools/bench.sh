@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# `make bench`: the figures that the README speaks of, on this machine. Usage: tools/bench.sh [store] [facade] [cluster]
+# `make bench`: the figures that the README speaks of, on this machine. Usage: tools/bench.sh [store] [facade] [engine] [cluster]
 source "$(dirname "$0")/lib.sh"
 cd "$ROOT"
-parts=${*:-store facade cluster}
+parts=${*:-store facade engine cluster}
 wants() { [[ " $parts " == *" $1 "* ]]; }
 echo "machine: $(nproc) cores, $(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -1), $(free -g | awk '/^Mem:/{print $2}') GiB"
 tools/deps.sh build cluster test
@@ -14,6 +14,10 @@ fi
 if wants facade; then
   say "facade: POST latency, 50 concurrent callers"
   cargo bench --locked --workspace --bench post_latency </dev/null
+fi
+if wants engine; then
+  say "engine: models of real size with random weights (SDXL takes some 16 GiB and minutes)"
+  cargo run --release --locked --workspace --example measure </dev/null
 fi
 if wants cluster; then
   say "cluster: operator, memory, time to ready, time to a picture"
