@@ -1,5 +1,6 @@
 //! From an origin to a hash and an inspected header.
 
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -20,6 +21,8 @@ use crate::net::GuardedClient;
 
 /// Enough for the headers of most files in one read.
 const FIRST_READ: usize = 1 << 20;
+/// Tells safetensors from everything else.
+const FIRST_BYTES: u64 = 64;
 /// Tries to read a header before the Job's own retry takes over.
 const PEEK_TRIES: u32 = 4;
 
@@ -198,10 +201,26 @@ async fn empty_file(path: &Path) -> Result<Receiver, FetchError> {
 
 async fn inspect_file(file: &str, path: &Path) -> Result<Inspection, ImportError> {
     let path = path.to_owned();
-    let inspected = tokio::task::spawn_blocking(move || easel_diffusion::inspect(&path)).await;
+    let inspected = tokio::task::spawn_blocking(move || inspect_safetensors(&path)).await;
     inspected
         .map_err(|source| ImportError::InspectorPanicked { file: file.to_owned(), source })?
         .map_err(|error| ImportError::Inspect { file: file.to_owned(), source: Box::new(error) })
+}
+
+/// The engine reads pickles too, but an endpoint's models are safetensors, whatever they came from: a fetched
+/// file is held to what a stored one is held to.
+fn inspect_safetensors(path: &Path) -> Result<Inspection, easel_diffusion::InspectError> {
+    let mut prefix = Vec::new();
+    let opened = std::fs::File::open(path).and_then(|file| {
+        let size = file.metadata()?.len();
+        file.take(FIRST_BYTES).read_to_end(&mut prefix)?;
+        Ok(size)
+    });
+    // What cannot be read is told by the inspection itself.
+    if let Ok(size) = opened {
+        easel_diffusion::header_len(&prefix, size)?;
+    }
+    easel_diffusion::inspect(path)
 }
 
 fn check_hash(file: &ImportFile, received: &Received) -> Result<(), ImportError> {

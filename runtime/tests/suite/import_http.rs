@@ -189,6 +189,10 @@ async fn hostile_and_foreign_files_are_permanent_failures() {
         assert!(!retriable, "{name}: {reason} {message}");
         assert!(message.starts_with("m.safetensors is not usable"), "{name}: {message}");
     }
+    // The engine could read this one; an endpoint's models are safetensors all the same.
+    let torch = include_bytes!("../../diffusion/tests/golden/families/lightning.ckpt");
+    let (_, retriable, message) = failure(vec![Reply::file(torch)]).await;
+    assert!(!retriable && message.contains("convert it to safetensors"), "{message}");
     let (_, _, message) = failure(vec![Reply::file(b"\x80\x02}q\x00(X\x05\x00\x00\x00")]).await;
     assert!(message.contains("pickle") && message.contains("convert it to safetensors"), "{message}");
 }
