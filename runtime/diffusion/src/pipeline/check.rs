@@ -72,8 +72,9 @@ impl Pipeline {
     }
 
     /// Refuses what would not fit into memory.
-    pub(super) fn check_memory(&self, request: &Request) -> Result<(), GenerateError> {
-        let needed = self.estimate_bytes(request);
+    /// `more` is what this request's adapters take besides the model.
+    pub(super) fn check_memory(&self, request: &Request, more: u64) -> Result<(), GenerateError> {
+        let needed = self.estimate_bytes(request).saturating_add(more);
         match self.options.memory_limit_bytes {
             Some(available) if needed > available => Err(GenerateError::Memory { needed, available }),
             Some(_) | None => Ok(()),

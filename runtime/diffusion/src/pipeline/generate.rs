@@ -26,6 +26,7 @@ use super::prompts::Plans;
 use super::request::{Hires, HiresPlan, Request};
 use super::separate_vae::SeparateVae;
 use super::source::{Overlay, Source};
+use super::variants::VariantError;
 
 /// Guidance by the picture where a request says nothing of it: the paper's own value.
 const IMAGE_GUIDANCE: f32 = 1.5;
@@ -110,9 +111,9 @@ impl Pipeline {
         for unit in &request.control {
             unit.net.check_fits(self.base.unet.config())?;
         }
-        self.check_memory(request)?;
         let plans = Plans::new(request, None);
         let key = around.library().key(plans.positive.networks(), request.tiling, around.vae)?;
+        self.check_memory(request, self.variant_bytes(&key).map_err(VariantError::from)?)?;
         let networks = self.variant(&key)?;
         let mut job = Job { pipeline: self, around, request, networks, plans, overlay: None };
         let latents = job.sample(reporter)?;

@@ -42,7 +42,9 @@ impl Pipeline {
         let unet = unet_bytes(self.base.unet.config(), batch, height, width, threads);
         let vae = vae_bytes(self.base.vae.config(), height, width, threads);
         let pixels = pictures * height * width * scale * scale * 3;
-        self.weight_bytes + unet.max(vae) + pixels + brought + PROCESS
+        // ControlNets are half a UNet with its way down, and their residuals wait for the UNet's rows.
+        let control = request.control.iter().map(|unit| unit.net.weight_bytes() + unet).sum::<u64>();
+        self.weight_bytes + unet.max(vae) + control + pixels + brought + PROCESS
     }
 
     /// Evaluations of the UNet for one picture and moment: one for each part of the prompt, one for the

@@ -98,7 +98,7 @@ fn merged_weights_are_those_of_lycoris_and_peft() {
             &format!("merged weights, {feature}"),
             worst,
             f64::from(MERGED),
-            "asked for",
+            "the bound set for it",
         );
     }
 }
@@ -116,7 +116,13 @@ fn every_layout_of_one_lora_gives_the_same_bits() {
             let same = first.entry(name.clone()).or_insert_with(|| bits(&got));
             assert_eq!(*same, bits(&got), "{layout} {name}");
         }
-        parity::record("Adapters", &format!("layout {layout}"), worst, f64::from(MERGED), "asked for");
+        parity::record(
+            "Adapters",
+            &format!("layout {layout}"),
+            worst,
+            f64::from(MERGED),
+            "the bound set for it",
+        );
     }
 }
 
@@ -126,7 +132,13 @@ fn the_second_adapter_changes_what_the_first_left() {
     let (name, _, want) = golden("lora-then-dora").remove(0);
     let got = merged(&[(&lora, 0.7), (&dora, 1.0)], &name);
     let worst = assert_close(&name, &got, &want, MERGED);
-    parity::record("Adapters", "LoRA, then DoRA of the result", worst, f64::from(MERGED), "asked for");
+    parity::record(
+        "Adapters",
+        "LoRA, then DoRA of the result",
+        worst,
+        f64::from(MERGED),
+        "the bound set for it",
+    );
     let other = merged(&[(&dora, 1.0), (&lora, 0.7)], &name);
     assert_ne!(bits(&got), bits(&other), "the order counts");
 }

@@ -15,6 +15,7 @@ mod families;
 mod families_model;
 mod families_pickle;
 mod fuzz_pickle;
+mod fuzz_png;
 mod fuzz_prompt;
 mod fuzz_safetensors;
 mod golden;

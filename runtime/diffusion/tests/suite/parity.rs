@@ -13,8 +13,8 @@ pub struct Row<'a> {
     /// Section of the page: `Families`, `Samplers`, `Adapters`, …
     pub area: &'a str,
     pub feature: &'a str,
-    /// Largest absolute difference to the reference.
-    pub max_abs: f64,
+    /// Largest absolute difference to the reference, where numbers and not only pictures are compared.
+    pub max_abs: Option<f64>,
     /// Peak signal-to-noise ratio in dB, where there are pictures; infinite if they are equal.
     pub psnr: Option<f64>,
     /// What the test allows: of `max_abs`, or of the ratio where there is one.
@@ -25,7 +25,7 @@ pub struct Row<'a> {
 
 /// A row without pictures.
 pub fn record(area: &str, feature: &str, max_abs: f64, tolerance: f64, origin: &str) {
-    write(&Row { area, feature, max_abs, psnr: None, tolerance, origin });
+    write(&Row { area, feature, max_abs: Some(max_abs), psnr: None, tolerance, origin });
 }
 
 /// Writes a row, if somebody wants it.
@@ -38,16 +38,10 @@ pub fn write(row: &Row) {
             c => write!(name, "-{:x}", u32::from(c)).unwrap(),
         }
     }
+    let max_abs = row.max_abs.map_or(String::new(), |m| format!("{m:.1e}"));
     let psnr = row.psnr.map_or(String::new(), |p| format!("{p:.1}"));
-    let line = [
-        row.area,
-        row.feature,
-        &format!("{:.1e}", row.max_abs),
-        &psnr,
-        &format!("{:.1e}", row.tolerance),
-        row.origin,
-    ]
-    .join("\t");
+    let line =
+        [row.area, row.feature, &max_abs, &psnr, &format!("{:.1e}", row.tolerance), row.origin].join("\t");
     std::fs::create_dir_all(&dir).unwrap();
     std::fs::write(dir.join(name + ".tsv"), line + "\n").unwrap();
 }

@@ -194,7 +194,13 @@ fn latents_are_resized_as_torch_does() {
             worst = off.fold(worst, f64::max);
         });
     }
-    parity::record("Pictures", "latent upscalers, 6 filters", worst, f64::from(LATENT), "asked for");
+    parity::record(
+        "Pictures",
+        "latent upscalers, 6 filters",
+        worst,
+        f64::from(LATENT),
+        "the bound set for it",
+    );
 }
 
 #[test]
