@@ -19,7 +19,6 @@ pub struct DiffusionEngine {
 
 struct Model {
     pipeline: Pipeline,
-    memory_limit_bytes: Option<u64>,
 }
 
 impl Engine for DiffusionEngine {
@@ -27,12 +26,13 @@ impl Engine for DiffusionEngine {
         let options = LoadOptions {
             name: Some(label.file_name.clone()),
             sha256: label.sha256.clone(),
+            memory_limit_bytes: self.memory_limit_bytes,
             ..LoadOptions::default()
         };
         let pipeline = Pipeline::load(path, &options).map_err(|error| {
             EngineError::failed(error.reason(), crate::error::chain(&error), error.retriable())
         })?;
-        Ok(Arc::new(Model { pipeline, memory_limit_bytes: self.memory_limit_bytes }))
+        Ok(Arc::new(Model { pipeline }))
     }
 }
 
@@ -47,7 +47,6 @@ impl LoadedModel for Model {
         on_progress: &mut OnProgress<'_>,
     ) -> Result<Vec<Picture>, EngineError> {
         let first = translate(request)?;
-        self.check(&first)?;
         let batches = Batches { steps: request.steps, count: request.batch_count };
         let mut pictures = Vec::new();
         for batch in 0..request.batch_count {
@@ -70,26 +69,6 @@ impl LoadedModel for Model {
             }
         }
         Ok(pictures)
-    }
-}
-
-impl Model {
-    fn check(&self, request: &Request) -> Result<(), EngineError> {
-        self.pipeline.validate(request).map_err(|error| {
-            EngineError::failed(error.reason(), crate::error::chain(&error), error.retriable())
-        })?;
-        let need = self.pipeline.estimate_bytes(request);
-        match self.memory_limit_bytes {
-            Some(limit) if need > limit => {
-                let message = format!(
-                    "{}x{} pixels in batches of {} need about {need} bytes of memory, the limit is {limit}; ask \
-                     for smaller pictures or batches, or give the endpoint more memory",
-                    request.width, request.height, request.batch_size
-                );
-                Err(EngineError::failed("NotEnoughMemory", message, false))
-            }
-            _ => Ok(()),
-        }
     }
 }
 
