@@ -67,7 +67,7 @@ async fn the_task_tells_where_the_bytes_are() {
             Origin::Stored { key, url } => {
                 (file.name.as_str(), key.as_str(), url.contains("X-Amz-Signature="))
             }
-            Origin::Http { .. } => panic!("{file:?}"),
+            _ => panic!("{file:?}"),
         })
         .collect();
     assert_eq!(
@@ -83,7 +83,7 @@ async fn the_task_tells_where_the_bytes_are() {
     );
 
     let headers = BTreeMap::from([("Authorization".to_owned(), b"Bearer secret\n".to_vec())]);
-    facade.cluster.secrets.lock().unwrap().insert("team/web-headers".into(), headers);
+    facade.cluster.secrets.lock().unwrap().insert("team/web-headers http-headers".into(), headers);
     let web = task(&facade, WEB).await;
     let want = Origin::Http {
         url: "https://models.example/a/web.safetensors?token=1".into(),
@@ -91,7 +91,7 @@ async fn the_task_tells_where_the_bytes_are() {
     };
     assert_eq!((web.files[0].name.as_str(), &web.files[0].origin), ("web.safetensors", &want));
     let bad = BTreeMap::from([("Authorization".to_owned(), b"two\nlines".to_vec())]);
-    facade.cluster.secrets.lock().unwrap().insert("team/web-headers".into(), bad);
+    facade.cluster.secrets.lock().unwrap().insert("team/web-headers http-headers".into(), bad);
     let answer = facade.pod(WEB, CLAIM_IMPORT_PATH, &json!({})).await;
     assert_eq!(answer.status, StatusCode::CONFLICT);
     assert!(!answer.body.contains("two"), "{}", answer.body);
