@@ -5,14 +5,11 @@ use std::time::Duration;
 use easel_crds::api_key::Scope as ScopeName;
 use easel_crds::common::{UPLOAD_COMPLETED_ANNOTATION, condition};
 use easel_crds::endpoint::{Limits, ModelPolicy};
-use easel_crds::model::ModelSource;
 use easel_crds::{ApiKey, Condition, Endpoint, LastFailure, Model};
 use jiff::Timestamp;
 use kube::ResourceExt;
 
-use super::views::{
-    ConditionView, DeclaredFile, EndpointView, FileView, KeyView, LimitsView, ModelView, Service, SourceView,
-};
+use super::views::{ConditionView, EndpointView, FileView, KeyView, LimitsView, ModelView, Service};
 use crate::auth::Scope;
 
 pub(super) fn endpoint(object: &Endpoint) -> EndpointView {

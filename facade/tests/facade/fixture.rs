@@ -102,7 +102,8 @@ pub struct Fixture {
     pub public: String,
     pub internal: String,
     listeners: Vec<JoinHandle<()>>,
-    _directory: tempfile::TempDir,
+    /// Jobs, and the embedded object store below `objects`.
+    pub directory: tempfile::TempDir,
 }
 
 /// One answer, read to its end.
@@ -168,7 +169,7 @@ impl Fixture {
             ]
         });
         let feeds = Mutex::new(feeds);
-        Self { app, cluster, feeds, public, internal, listeners, _directory: directory }
+        Self { app, cluster, feeds, public, internal, listeners, directory }
     }
 
     /// Ends the listeners and waits for them.

@@ -23,7 +23,7 @@ pub enum OriginError {
     BadToken { what: String },
     #[error("{what} has none of the files asked for; there are {found}")]
     NothingMatches { what: String, found: String },
-    #[error("{what} has several weight files and nothing tells which is meant; name it in files: {found}")]
+    #[error("{what} has several weight files and nothing tells which is meant; name one of them: {found}")]
     Ambiguous { what: String, found: String },
     #[error("{what} has {found} files, at most {limit} are imported; name fewer")]
     TooManyFiles { what: String, found: usize, limit: usize },
