@@ -6,6 +6,7 @@ mod cli;
 mod downloads;
 mod import_guard;
 mod import_http;
+mod import_sources;
 mod import_stored;
 mod jobs;
 mod leases;
