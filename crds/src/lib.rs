@@ -9,6 +9,7 @@ mod endpoint_parts;
 mod endpoint_status;
 pub mod generate;
 pub mod model;
+mod model_merge;
 mod model_source;
 mod rules;
 mod schema;

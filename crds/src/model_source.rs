@@ -4,7 +4,9 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::common::{ObjectRef, SecretKeyRef, SecretRef};
+pub use crate::model_merge::*;
+
+use crate::common::{SecretKeyRef, SecretRef};
 use crate::{rules, schema};
 
 /// Exactly one field is set.
@@ -185,44 +187,6 @@ pub struct VolumeSource {
     #[schemars(length(min = 1, max = 1024))]
     #[x_kube(validation = rules::object_key("path"))]
     pub path: String,
-}
-
-/// New weights from those of other Models.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
-#[x_kube(validation = rules::merge_count())]
-pub struct MergeSource {
-    /// `method`: WeightedSum is A·(1 - multiplier) + B·multiplier; AddDifference is A + (B - C)·multiplier.
-    pub method: MergeMethod,
-    /// `models` are A, B and, for AddDifference, C.
-    #[schemars(schema_with = "schema::atomic::<ObjectRef, 2, 3>")]
-    pub models: Vec<ObjectRef>,
-    /// `multiplier` from 0 to 1, as a decimal.
-    #[serde(default = "half")]
-    #[schemars(schema_with = "schema::decimal")]
-    #[x_kube(validation = rules::fraction("multiplier"))]
-    pub multiplier: String,
-    /// `precision` of the result.
-    #[serde(default)]
-    pub precision: MergePrecision,
-}
-
-fn half() -> String {
-    "0.5".into()
-}
-
-/// How weights are combined.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub enum MergeMethod {
-    WeightedSum,
-    AddDifference,
-}
-
-/// Number format of merged weights.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub enum MergePrecision {
-    #[default]
-    F16,
-    F32,
 }
 
 /// The result of a TrainingJob.

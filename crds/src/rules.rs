@@ -73,6 +73,11 @@ pub(crate) fn fraction(field: &str) -> Rule {
     rule("double(self) <= 1.0", format!("{field} must be between 0 and 1"))
 }
 
+/// Each entry of `field` is a decimal from 0 to 1.
+pub(crate) fn fractions(field: &str) -> Rule {
+    rule("self.all(x, double(x) <= 1.0)", format!("each of {field} must be between 0 and 1"))
+}
+
 // Shapes.
 
 /// Exactly one of `fields` is set.
@@ -121,7 +126,7 @@ pub(crate) fn trainable_type() -> Rule {
 
 pub(crate) fn no_merge_with_itself() -> Rule {
     rule(
-        "!has(self.spec.source.merge) || !self.spec.source.merge.models.exists(m, m.name == self.metadata.name)",
+        "!has(self.spec.source.merge) || (!self.spec.source.merge.models.exists(m, m.name == self.metadata.name) && !(has(self.spec.source.merge.vae) && self.spec.source.merge.vae.name == self.metadata.name))",
         "a Model cannot be merged from itself",
     )
 }
@@ -129,7 +134,7 @@ pub(crate) fn no_merge_with_itself() -> Rule {
 pub(crate) fn merge_count() -> Rule {
     rule(
         "size(self.models) == (self.method == 'AddDifference' ? 3 : 2)",
-        "WeightedSum takes two models (A, B), AddDifference takes three (A, B, C)",
+        "AddDifference takes three models (A, B, C), every other method two (A, B)",
     )
 }
 

@@ -39,6 +39,13 @@ pub(crate) fn decimal(_: &mut SchemaGenerator) -> Schema {
     })
 }
 
+/// Up to `MAX` numbers as [`decimal`] writes them, in an order that counts.
+pub(crate) fn decimals<const MAX: u32>(generator: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "array", "maxItems": MAX, "items": decimal(generator), "x-kubernetes-list-type": "atomic"
+    })
+}
+
 /// A quantity, written as text or as an integer.
 pub(crate) fn quantity(_: &mut SchemaGenerator) -> Schema {
     json_schema!({

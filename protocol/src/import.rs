@@ -19,7 +19,7 @@ pub const STORE_IMPORT_PATH: &str = "/worker/v1/import/store";
 pub const COMPLETE_IMPORT_PATH: &str = "/worker/v1/import/complete";
 
 /// What to import.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ImportTask {
     /// Name of the Model.
@@ -28,8 +28,43 @@ pub struct ImportTask {
     pub model_type: String,
     /// One or more; an origin that is a repository or a folder stands for as many files as it holds.
     pub files: Vec<ImportFile>,
+    /// Set: the files become one, and that one is imported.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub merge: Option<MergeTask>,
     /// Largest file that is accepted, in bytes.
     pub max_bytes: u64,
+}
+
+/// How the files of a task are merged: the first two are A and B, then come C and the VAE where there are such.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct MergeTask {
+    pub method: MergeMethod,
+    /// The share of B, 0 to 1.
+    pub multiplier: f64,
+    /// Empty, or one for each block of the UNet.
+    pub block_weights: Vec<f64>,
+    /// Is the last file a VAE that takes the place of A's?
+    pub has_vae: bool,
+    pub precision: MergePrecision,
+    pub prune_ema: bool,
+    /// What the merged file is called.
+    pub name: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum MergeMethod {
+    WeightedSum,
+    AddDifference,
+    Sigmoid,
+    InverseSigmoid,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum MergePrecision {
+    F16,
+    Bf16,
+    F32,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

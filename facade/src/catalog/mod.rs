@@ -12,6 +12,6 @@ pub use cluster::{Cluster, ClusterError, KubeCluster, Reviewed, SecretData, Secr
 pub use directory::{Directory, Feed, Feeds};
 pub use reflect::{WatchEnded, watch};
 pub use views::{
-    ConditionView, DeclaredFile, EndpointView, FileView, KeyView, LimitsView, ModelView, S3View, Service,
-    SourceView, TokenRef,
+    ConditionView, DeclaredFile, EndpointView, FileView, KeyView, LimitsView, MergeView, ModelView, S3View,
+    Service, SourceView, TokenRef,
 };

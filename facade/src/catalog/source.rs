@@ -2,11 +2,12 @@
 
 use easel_crds::common::{SecretKeyRef, SecretRef};
 use easel_crds::model::{
-    CivitaiSource, HttpSource, HuggingFaceSource, ModelSource, ObjectStoreSource, S3Source, UploadFile,
-    UploadSource, VolumeSource,
+    CivitaiSource, HttpSource, HuggingFaceSource, MergeMethod, MergePrecision, MergeSource, ModelSource,
+    ObjectStoreSource, S3Source, UploadFile, UploadSource, VolumeSource,
 };
+use easel_protocol::import;
 
-use super::views::{DeclaredFile, S3View, SourceView, TokenRef};
+use super::views::{DeclaredFile, MergeView, S3View, SourceView, TokenRef};
 
 /// `completed`: the Model's upload is. Taken apart whole, so that a new source has to be thought of here.
 pub(super) fn source(source: &ModelSource, completed: bool) -> SourceView {
@@ -20,7 +21,7 @@ pub(super) fn source(source: &ModelSource, completed: bool) -> SourceView {
         hugging_face.as_ref().map(self::hugging_face),
         civitai.as_ref().map(self::civitai),
         volume.as_ref().map(|VolumeSource { path, .. }| SourceView::Volume { path: path.clone() }),
-        merge.as_ref().map(|_| SourceView::NotFetched("merge")),
+        merge.as_ref().map(|merge| SourceView::Merge(self::merge(merge))),
         training_job.as_ref().map(|_| SourceView::NotFetched("trainingJob")),
     ];
     found.into_iter().flatten().next().unwrap_or(SourceView::Absent)
@@ -69,6 +70,29 @@ fn civitai(source: &CivitaiSource) -> SourceView {
         model_version_id: source.model_version_id,
         sha256: source.sha256.clone(),
         token: token(source.token_secret_ref.as_ref()),
+    }
+}
+
+/// The API server lets only decimals through; what is none would be 0.
+fn merge(source: &MergeSource) -> MergeView {
+    let number = |text: &String| text.parse().unwrap_or(0.0);
+    MergeView {
+        models: source.models.iter().map(|model| model.name.clone()).collect(),
+        vae: source.vae.as_ref().map(|model| model.name.clone()),
+        method: match source.method {
+            MergeMethod::WeightedSum => import::MergeMethod::WeightedSum,
+            MergeMethod::AddDifference => import::MergeMethod::AddDifference,
+            MergeMethod::Sigmoid => import::MergeMethod::Sigmoid,
+            MergeMethod::InverseSigmoid => import::MergeMethod::InverseSigmoid,
+        },
+        multiplier: number(&source.multiplier),
+        block_weights: source.block_weights.iter().map(number).collect(),
+        precision: match source.precision {
+            MergePrecision::F16 => import::MergePrecision::F16,
+            MergePrecision::Bf16 => import::MergePrecision::Bf16,
+            MergePrecision::F32 => import::MergePrecision::F32,
+        },
+        prune_ema: source.prune_ema,
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use easel_protocol::import::{MergeMethod, MergePrecision};
 use jiff::Timestamp;
 
 use crate::auth::Scope;
@@ -101,8 +102,22 @@ pub struct TokenRef {
     pub key: String,
 }
 
+/// A Model that is computed from others of its namespace.
+#[derive(Clone, Debug, PartialEq)]
+pub struct MergeView {
+    /// Names of A, B and, where the method takes it, C.
+    pub models: Vec<String>,
+    /// Name of the Model whose autoencoder is taken.
+    pub vae: Option<String>,
+    pub method: MergeMethod,
+    pub multiplier: f64,
+    pub block_weights: Vec<f64>,
+    pub precision: MergePrecision,
+    pub prune_ema: bool,
+}
+
 /// Where a Model's bytes come from.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum SourceView {
     Upload {
         files: Vec<DeclaredFile>,
@@ -133,6 +148,7 @@ pub enum SourceView {
     Volume {
         path: String,
     },
+    Merge(MergeView),
     /// One that no importer fetches, by its name in the spec.
     NotFetched(&'static str),
     /// None is set.

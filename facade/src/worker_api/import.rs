@@ -14,9 +14,10 @@ use super::identity::Importer;
 use super::import_origin::origin;
 use super::import_task::{Wanted, hash_key, wanted};
 use super::json::WorkerJson;
+use super::merge_task::merge_task;
 use super::models::URL_LIFE;
 use crate::app::App;
-use crate::catalog::{ModelView, Transfer};
+use crate::catalog::{ModelView, SourceView, Transfer};
 use crate::parts;
 
 /// The folder that [`store`] gives keys in, and [`complete`] takes them from.
@@ -29,14 +30,23 @@ pub(super) async fn claim(
     State(app): State<App>,
 ) -> Result<Json<ImportTask>, WorkerError> {
     let model = own_model(&app, &importer)?;
+    let (wanted, merge) = match &model.source {
+        SourceView::Merge(merge) => {
+            let find = |name: &str| app.directory.model(&model.namespace, name);
+            let (wanted, task) = merge_task(&model, merge, find)?;
+            (wanted, Some(task))
+        }
+        _ => (wanted(&model)?, None),
+    };
     let mut files = Vec::new();
-    for Wanted { name, from, sha256 } in wanted(&model)? {
+    for Wanted { name, from, sha256 } in wanted {
         files.push(ImportFile { name, origin: origin(&app, &model, from).await?, sha256 });
     }
     Ok(Json(ImportTask {
         model: model.name,
         model_type: model.model_type,
         files,
+        merge,
         max_bytes: app.config.max_upload_bytes,
     }))
 }

@@ -101,6 +101,9 @@ pub(super) fn wanted(model: &ModelView) -> Result<Vec<Wanted>, WorkerError> {
             one(model.display_name.clone(), from, sha256)
         }
         SourceView::Volume { path } => one(last_part(path), Place::Volume { path: path.clone() }, &None),
+        SourceView::Merge(_) => {
+            nothing("SourceNotSupported", "a merge takes the files of other Models, none of its own".to_owned())
+        }
         SourceView::NotFetched(kind) => {
             nothing("SourceNotSupported", format!("spec.source.{kind} is nothing that an importer fetches"))
         }
@@ -191,7 +194,7 @@ mod tests {
         }
         assert_eq!(reason(SourceView::ObjectStore { key: "out/1/x".into(), sha256: None }), "KeyNotAllowed");
         assert_eq!(reason(SourceView::ObjectStore { key: "a/../b".into(), sha256: None }), "InvalidKey");
-        assert_eq!(reason(SourceView::NotFetched("merge")), "SourceNotSupported");
+        assert_eq!(reason(SourceView::NotFetched("trainingJob")), "SourceNotSupported");
         assert_eq!(reason(SourceView::Absent), "NoSource");
     }
 

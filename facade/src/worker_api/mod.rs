@@ -9,6 +9,7 @@ mod import_s3;
 mod import_task;
 mod jobs;
 mod json;
+mod merge_task;
 mod models;
 mod review;
 mod verify;
