@@ -26,6 +26,7 @@ pub struct ImportTask {
     pub model: String,
     /// What the Model says it is, e.g. `Checkpoint`; the header must agree.
     pub model_type: String,
+    /// One or more; an origin that is a repository or a folder stands for as many files as it holds.
     pub files: Vec<ImportFile>,
     /// Largest file that is accepted, in bytes.
     pub max_bytes: u64,
@@ -48,14 +49,51 @@ pub enum Origin {
     Stored { key: String, url: String },
     /// At an address that a user named: only to be fetched through the guarded client.
     Http { url: String, headers: Vec<(String, String)> },
+    /// Files of a repository of a hub that speaks Hugging Face's API. The importer asks which there are.
+    HuggingFace {
+        /// Address of the hub, e.g. `https://huggingface.co`.
+        endpoint: String,
+        /// `owner/name`.
+        repository: String,
+        /// Branch, tag or commit.
+        revision: String,
+        /// Patterns of the files to take; empty: the importer chooses.
+        files: Vec<String>,
+        /// Patterns of files to leave out; they win.
+        ignore: Vec<String>,
+        token: Option<String>,
+    },
+    /// The primary file of a version of a model on a site that speaks Civitai's API.
+    Civitai {
+        /// Address of the site, e.g. `https://civitai.com`.
+        endpoint: String,
+        model_version_id: i64,
+        token: Option<String>,
+    },
+    /// A file, or a folder with all its files, on the volume that is mounted into the importer's pod.
+    Volume {
+        /// Below the volume's root.
+        path: String,
+    },
 }
 
-/// Without URLs and headers, which carry secrets.
+/// Without URLs, headers and tokens, which are or carry secrets.
 impl std::fmt::Debug for Origin {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Stored { key, .. } => f.debug_struct("Stored").field("key", key).finish_non_exhaustive(),
             Self::Http { .. } => f.debug_struct("Http").finish_non_exhaustive(),
+            Self::HuggingFace { repository, revision, files, ignore, .. } => f
+                .debug_struct("HuggingFace")
+                .field("repository", repository)
+                .field("revision", revision)
+                .field("files", files)
+                .field("ignore", ignore)
+                .finish_non_exhaustive(),
+            Self::Civitai { model_version_id, .. } => {
+                f.debug_struct("Civitai").field("model_version_id", model_version_id).finish_non_exhaustive()
+            }
+            Self::Volume { path } => f.debug_struct("Volume").field("path", path).finish(),
         }
     }
 }

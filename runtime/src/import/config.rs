@@ -23,6 +23,9 @@ pub struct ImportConfig {
     /// Directory for files under way; needs room for the largest of them
     #[arg(long, env = "EASEL_WORK_DIR", value_name = "DIR", default_value = "/work")]
     pub work_dir: PathBuf,
+    /// Where the Model's volume is mounted, if its source is one
+    #[arg(long, env = "EASEL_VOLUME_DIR", value_name = "DIR", default_value = "/volume")]
+    pub volume_dir: PathBuf,
     /// Networks, separated by commas, that addresses named by users may reach besides public ones
     #[arg(long, env = "EASEL_ALLOWED_CIDRS", value_name = "CIDRS", default_value = "")]
     pub allowed_cidrs: AddressPolicy,

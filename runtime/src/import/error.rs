@@ -3,6 +3,7 @@
 use easel_diffusion::InspectError;
 use easel_protocol::FailureReport;
 
+use super::origins::OriginError;
 use crate::facade::CallError;
 use crate::fetch::FetchError;
 
@@ -18,6 +19,8 @@ pub enum ImportError {
     BadUrl { file: String, source: url::ParseError },
     #[error("{file}: the header \"{name}\" cannot be sent")]
     BadHeader { file: String, name: String },
+    #[error(transparent)]
+    Origin(#[from] OriginError),
     #[error("cannot set up the HTTP client")]
     Client { source: reqwest::Error },
     #[error("{file} cannot be fetched")]
@@ -57,6 +60,7 @@ impl ImportError {
             Self::NoFiles => "NoFiles",
             Self::BadUrl { .. } => "InvalidUrl",
             Self::BadHeader { .. } => "InvalidHeaders",
+            Self::Origin(source) => source.reason(),
             Self::Client { .. } => "HttpClientFailed",
             Self::Fetch { source, .. } => source.reason(),
             Self::ReadStored { source, .. } => match source.reason() {
@@ -86,6 +90,7 @@ impl ImportError {
             | Self::BadPlan { .. }
             | Self::WorkDirectory { .. } => true,
             Self::Facade { source } => source.retriable(),
+            Self::Origin(source) => source.retriable(),
             Self::Fetch { source, .. } => source.retriable(),
             // A 403 is an address of ours that ran out; the next try gets a fresh one.
             Self::ReadStored { .. } => self.reason() == "StoreReadFailed",

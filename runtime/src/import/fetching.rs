@@ -5,14 +5,13 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use easel_diffusion::Inspection;
-use easel_protocol::import::{ImportFile, ImportTask, Origin};
+use easel_protocol::import::ImportTask;
 use futures::StreamExt;
-use http::{HeaderMap, HeaderName, HeaderValue};
 use tokio::time::{sleep, timeout};
-use url::Url;
 
 use super::check::{check_type, is_weights};
 use super::error::ImportError;
+use super::origins::{CopyBounds, ResolvedFile, ResolvedPlace, copy};
 use super::progress::Meter;
 use crate::backoff::Backoff;
 use crate::error::chain;
@@ -31,6 +30,7 @@ pub(super) struct Fetcher {
     pub(super) plain: reqwest::Client,
     pub(super) guarded: GuardedClient,
     pub(super) work_dir: PathBuf,
+    pub(super) volume_dir: PathBuf,
     pub(super) stall: Duration,
     pub(super) retries: u32,
 }
@@ -52,33 +52,35 @@ pub(super) enum Place {
 }
 
 impl Fetcher {
-    /// Fetches one file: the `index`-th of the task.
+    /// Fetches one file: the `index`-th of the import.
     pub(super) async fn fetch(
         &self,
         task: &ImportTask,
+        file: &ResolvedFile,
         index: usize,
         meter: &Meter,
     ) -> Result<Fetched, ImportError> {
-        let file = &task.files[index];
-        let name = &file.name;
-        let parse =
-            |url: &str| Url::parse(url).map_err(|source| ImportError::BadUrl { file: name.clone(), source });
         let policy = FetchPolicy {
             stall: self.stall,
             fruitless_retries: self.retries,
+            expected_bytes: file.size_bytes,
             ..FetchPolicy::new(task.max_bytes)
         };
-        let fetched = match &file.origin {
-            Origin::Stored { key, url } => {
-                let source = PlainSource { http: self.plain.clone(), url: parse(url)? };
+        // A number as name: what the user called the file stays out of paths.
+        let path = self.work_dir.join(format!("import-{index}.part"));
+        let fetched = match &file.place {
+            ResolvedPlace::Stored { key, url } => {
+                let source = PlainSource { http: self.plain.clone(), url: url.clone() };
                 self.stored(task, file, &source, policy, key, meter).await?
             }
-            Origin::Http { url, headers } => {
-                let secrets = secret_headers(name, headers)?;
-                let source = GuardedSource { client: self.guarded.clone(), url: parse(url)?, secrets };
-                // A number as name: what the user called the file stays out of paths.
-                let path = self.work_dir.join(format!("import-{index}.part"));
+            ResolvedPlace::Remote { url, secrets } => {
+                let (client, secrets) = (self.guarded.clone(), secrets.clone());
+                let source = GuardedSource { client, url: url.clone(), secrets };
                 self.named_by_user(task, file, &source, policy, path, meter).await?
+            }
+            ResolvedPlace::Volume { path: from } => {
+                let copied = self.copied(task, from, &path, meter).await;
+                self.arrived(task, file, copied?, path).await?
             }
         };
         meter.file_done(fetched.received.size_bytes);
@@ -89,7 +91,7 @@ impl Fetcher {
     async fn stored(
         &self,
         task: &ImportTask,
-        file: &ImportFile,
+        file: &ResolvedFile,
         source: &PlainSource,
         policy: FetchPolicy,
         key: &str,
@@ -111,7 +113,7 @@ impl Fetcher {
     async fn named_by_user(
         &self,
         task: &ImportTask,
-        file: &ImportFile,
+        file: &ResolvedFile,
         source: &GuardedSource,
         policy: FetchPolicy,
         path: PathBuf,
@@ -122,6 +124,33 @@ impl Fetcher {
         let fetched = async { receive(source, empty_file(&path).await?, &policy, meter).await };
         let received =
             fetched.await.map_err(|source| ImportError::Fetch { file: file.name.clone(), source })?;
+        self.arrived(task, file, received, path).await
+    }
+
+    /// A copy of a file on the volume: the file itself may change while it is read.
+    async fn copied(
+        &self,
+        task: &ImportTask,
+        from: &Path,
+        path: &Path,
+        meter: &Meter,
+    ) -> Result<Received, ImportError> {
+        let failed = |source| ImportError::Fetch { file: from.display().to_string(), source };
+        let mut receiver = empty_file(path).await.map_err(failed)?;
+        let mut on_progress = |progress| meter.update(progress);
+        let bounds = CopyBounds { max_bytes: task.max_bytes, room: &self.work_dir };
+        copy(&self.volume_dir, from, &mut receiver, &bounds, &mut on_progress).await?;
+        receiver.finish().await.map_err(failed)
+    }
+
+    /// A file that is in the working directory now.
+    async fn arrived(
+        &self,
+        task: &ImportTask,
+        file: &ResolvedFile,
+        received: Received,
+        path: PathBuf,
+    ) -> Result<Fetched, ImportError> {
         check_hash(file, &received)?;
         let mut inspection = None;
         if is_weights(&file.name) {
@@ -223,7 +252,7 @@ fn inspect_safetensors(path: &Path) -> Result<Inspection, easel_diffusion::Inspe
     easel_diffusion::inspect(path)
 }
 
-fn check_hash(file: &ImportFile, received: &Received) -> Result<(), ImportError> {
+fn check_hash(file: &ResolvedFile, received: &Received) -> Result<(), ImportError> {
     match &file.sha256 {
         Some(expected) if !expected.eq_ignore_ascii_case(&received.sha256) => Err(ImportError::Checksum {
             file: file.name.clone(),
@@ -232,15 +261,4 @@ fn check_hash(file: &ImportFile, received: &Received) -> Result<(), ImportError>
         }),
         _ => Ok(()),
     }
-}
-
-fn secret_headers(file: &str, headers: &[(String, String)]) -> Result<HeaderMap, ImportError> {
-    let parse = |(name, value): &(String, String)| {
-        let parsed = name.parse::<HeaderName>().ok().zip(value.parse::<HeaderValue>().ok());
-        let (header, mut secret) =
-            parsed.ok_or_else(|| ImportError::BadHeader { file: file.to_owned(), name: name.clone() })?;
-        secret.set_sensitive(true);
-        Ok((header, secret))
-    };
-    headers.iter().map(parse).collect()
 }

@@ -8,6 +8,7 @@ use super::check::prediction_type;
 use super::config::ImportConfig;
 use super::error::ImportError;
 use super::fetching::{Fetched, Fetcher, Place};
+use super::origins::{ResolvedFile, resolve};
 use super::progress::{Meter, report};
 use super::retry::Patience;
 use super::storing::store;
@@ -40,12 +41,14 @@ pub async fn import(config: &ImportConfig) -> Result<ImportedModel, ImportError>
         plain,
         guarded,
         work_dir: config.work_dir.clone(),
+        volume_dir: config.volume_dir.clone(),
         stall: Duration::from_secs(config.stall_seconds),
         retries: config.fetch_retries,
     };
     let meter = Meter::default();
+    let files = resolve(&task, &fetcher.guarded, fetcher.stall, &fetcher.volume_dir).await?;
     tokio::select! {
-        result = import_files(&facade, &fetcher, &task, &meter) => result,
+        result = import_files(&facade, &fetcher, &task, &files, &meter) => result,
         never = report(&facade, &meter) => match never {},
     }
 }
@@ -70,12 +73,13 @@ async fn import_files(
     facade: &Facade,
     fetcher: &Fetcher,
     task: &ImportTask,
+    resolved: &[ResolvedFile],
     meter: &Meter,
 ) -> Result<ImportedModel, ImportError> {
-    let mut files = Vec::with_capacity(task.files.len());
+    let mut files = Vec::with_capacity(resolved.len());
     let mut main = None;
-    for (index, file) in task.files.iter().enumerate() {
-        let Fetched { received, inspection, place } = fetcher.fetch(task, index, meter).await?;
+    for (index, file) in resolved.iter().enumerate() {
+        let Fetched { received, inspection, place } = fetcher.fetch(task, file, index, meter).await?;
         let key = match place {
             Place::Stored { key } => key,
             Place::Disk { path } => {

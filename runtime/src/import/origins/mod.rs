@@ -1,0 +1,9 @@
+//! Where the files of an import are: each kind of origin, resolved to files that can be fetched.
+
+mod error;
+mod resolve;
+mod volume;
+
+pub use error::OriginError;
+pub(super) use resolve::{ResolvedFile, ResolvedPlace, resolve};
+pub(super) use volume::{CopyBounds, copy};
