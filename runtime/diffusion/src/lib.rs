@@ -13,6 +13,7 @@ pub mod config;
 pub mod control;
 pub mod inspect;
 pub mod layout;
+pub mod merge;
 pub mod ops;
 pub mod output;
 pub mod pipeline;
@@ -26,7 +27,8 @@ pub mod vae;
 pub mod weights;
 
 pub use inspect::{
-    Family, InspectError, Inspection, Kind, Precision, PredictionType, header_len, inspect, inspect_header,
+    About, AdapterFacts, Family, InspectError, Inspection, Kind, Network, Precision, PredictionType,
+    Thumbnail, header_len, inspect, inspect_header,
 };
 pub use output::{EncodeError, jpeg, png};
 pub use pipeline::{

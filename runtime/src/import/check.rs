@@ -105,6 +105,8 @@ mod tests {
             parameters: 1,
             size_bytes: 1,
             title: None,
+            adapter: None,
+            about: Default::default(),
         }
     }
 

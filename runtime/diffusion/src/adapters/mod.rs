@@ -10,6 +10,7 @@ mod activation;
 mod delta;
 mod error;
 mod factors;
+mod facts;
 mod fit;
 mod gather;
 mod hypernetwork;
@@ -19,6 +20,7 @@ mod names;
 mod peft;
 
 pub use error::{AdapterError, Misfit};
+pub(crate) use facts::facts_of;
 pub use fit::FittedAdapter;
 pub use hypernetwork::{Hypernetwork, HypernetworkError};
 pub use load::Adapter;

@@ -3,16 +3,15 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use crate::adapters::facts_of;
 use crate::layout::Folder;
 use crate::weights::{Dtype, Header, read_header, required_prefix};
 
+use super::about::{About, MAX_TEXT, about, clean};
 use super::error::InspectError;
 use super::family::{family_of, parse_prediction, prediction_of};
 use super::kind::kind_of;
 use super::types::{Family, Inspection, Kind, Precision};
-
-/// Longest title taken from a file's metadata, in characters.
-const MAX_TITLE: usize = 200;
 
 /// Inspects a file of safetensors, a PyTorch checkpoint or a diffusers folder. Only headers are read.
 ///
@@ -53,6 +52,8 @@ fn describe(header: &Header) -> Inspection {
         parameters: parameters_of(header),
         size_bytes: header.file_len,
         title: title_of(header),
+        adapter: if kind == Kind::Lora { facts_of(header) } else { None },
+        about: about(header),
     }
 }
 
@@ -85,6 +86,8 @@ fn inspect_folder(path: &Path) -> Result<Inspection, InspectError> {
         parameters: headers.iter().map(parameters_of).fold(0, u64::saturating_add),
         size_bytes: headers.iter().map(|h| h.file_len).fold(0, u64::saturating_add),
         title: headers.iter().find_map(title_of),
+        adapter: None,
+        about: headers.iter().map(about).find(|told| *told != About::default()).unwrap_or_default(),
     })
 }
 
@@ -116,10 +119,10 @@ fn precision_of<'a>(headers: impl IntoIterator<Item = &'a Header>) -> Precision 
 }
 
 fn title_of(header: &Header) -> Option<String> {
-    let text = ["modelspec.title", "ss_output_name"].iter().find_map(|k| header.metadata.get(*k))?;
-    let title: String = text.chars().filter(|c| !c.is_control()).take(MAX_TITLE).collect();
-    let title = title.trim();
-    (!title.is_empty()).then(|| title.to_owned())
+    ["modelspec.title", "ss_output_name"]
+        .iter()
+        .filter_map(|key| header.metadata.get(*key))
+        .find_map(|text| clean(text, MAX_TEXT))
 }
 
 #[cfg(test)]

@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::about::About;
+
 /// Facts from a header (or the headers of a folder).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -22,6 +24,38 @@ pub struct Inspection {
     /// The title its maker wrote into the metadata, at most 200 characters.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub title: Option<String>,
+    /// Of an adapter: what kind of network it is.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub adapter: Option<AdapterFacts>,
+    /// What its maker says.
+    #[serde(flatten, default)]
+    pub about: About,
+}
+
+/// What names and shapes say of an adapter.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AdapterFacts {
+    pub network: Network,
+    /// All different ranks of its modules, rising, at most the 16 largest; empty for methods without one.
+    pub ranks: Vec<u32>,
+}
+
+/// How an adapter stores its changes. A file that mixes them is called by the first of these.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Network {
+    /// Directions and norms apart; also on top of LoHa and LoKr.
+    DoRa,
+    LoKr,
+    LoHa,
+    Oft,
+    GLora,
+    Ia3,
+    /// LoRA of convolutions wider than one pixel too.
+    LoCon,
+    Lora,
+    /// Whole differences.
+    Full,
 }
 
 /// What a file is for.
@@ -77,4 +111,4 @@ macro_rules! display_as_debug {
         })+
     };
 }
-display_as_debug!(Kind, Family, PredictionType, Precision);
+display_as_debug!(Kind, Network, Family, PredictionType, Precision);

@@ -4,6 +4,7 @@
 //! only then is it mapped into memory and tensors are copied out of it, one at a time.
 
 mod build;
+mod convert;
 mod dtype;
 mod error;
 mod header;
@@ -11,13 +12,19 @@ mod mapped;
 mod params;
 mod pickle;
 mod random;
+mod read;
+mod safetensors;
 mod sniff;
 mod store;
 
 pub use build::{BuildOptions, ContextPatch, Padding, WeightPatch};
+pub use convert::{ConvertError, ConvertLimits, Converted, convert, convert_observed};
 pub use dtype::Dtype;
 pub use error::HeaderError;
 pub use header::{Header, MAX_HEADER_BYTES, TensorEntry, required_prefix};
 pub use params::{Params, WeightError};
 pub use pickle::{PickleError, read_pickle};
+pub(crate) use read::TensorReader;
+pub use safetensors::WriteError;
+pub(crate) use safetensors::{Outline, SafetensorsWriter, hex, in_file_order};
 pub use store::{FileHeader, Weights, WeightsBuilder, read_header};

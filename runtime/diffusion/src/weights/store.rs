@@ -20,7 +20,9 @@ use super::pickle::{is_pickle, read_pickle};
 pub struct FileHeader {
     pub path: PathBuf,
     pub header: Header,
-    file: File,
+    /// A PyTorch checkpoint; otherwise safetensors.
+    pub is_pickle: bool,
+    pub(super) file: File,
 }
 
 /// Opens a file of safetensors or a PyTorch checkpoint and checks its header; reads nothing else.
@@ -41,13 +43,13 @@ pub fn read_header(path: &Path) -> Result<FileHeader, WeightError> {
     if is_pickle(&prefix) {
         let map = MappedFile::open(&file).map_err(io)?;
         let header = read_pickle(map.bytes()).map_err(|e| refused(e.into()))?;
-        return Ok(FileHeader { path: path.to_owned(), header, file });
+        return Ok(FileHeader { path: path.to_owned(), header, is_pickle: true, file });
     }
     let need = required_prefix(&prefix, file_len).map_err(refused)?;
     let rest = need.saturating_sub(prefix.len() as u64);
     file.by_ref().take(rest).read_to_end(&mut prefix).map_err(io)?;
     let header = Header::parse(&prefix, file_len).map_err(refused)?;
-    Ok(FileHeader { path: path.to_owned(), header, file })
+    Ok(FileHeader { path: path.to_owned(), header, is_pickle: false, file })
 }
 
 /// Where a tensor of the crate's naming lies.

@@ -11,6 +11,7 @@ mod adapters_hypernetworks;
 mod adapters_variants;
 mod batching;
 mod control;
+mod convert;
 mod families;
 mod families_model;
 mod families_pickle;
