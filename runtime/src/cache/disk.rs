@@ -154,9 +154,7 @@ impl DiskCache {
         let path = self.path(&file.sha256, WHOLE);
         let usage = self.locks.usage(&file.sha256).await.map_err(|source| self.unusable(source))?;
         match std::fs::metadata(&path) {
-            Ok(metadata) if metadata.len() == file.size_bytes => {
-                Ok(Some(CachedFile { path, _usage: usage }))
-            }
+            Ok(metadata) if metadata.len() == file.size_bytes => Ok(Some(CachedFile { path, _usage: usage })),
             Ok(metadata) => {
                 tracing::warn!(
                     model.sha256 = file.sha256,

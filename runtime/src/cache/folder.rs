@@ -54,7 +54,8 @@ fn link(directory: &Path, at: &Path, sha256: &str) -> io::Result<()> {
 
 /// Names and hashes of all files make the name.
 fn digest(files: &[ModelFile]) -> String {
-    let mut lines: Vec<_> = files.iter().map(|file| format!("{}\n{}\n", file.sha256, file.file_name)).collect();
+    let mut lines: Vec<_> =
+        files.iter().map(|file| format!("{}\n{}\n", file.sha256, file.file_name)).collect();
     lines.sort();
     hex::encode(Sha256::digest(lines.concat()))
 }

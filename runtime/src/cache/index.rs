@@ -20,9 +20,7 @@ pub(super) fn total(entries: &[Entry]) -> u64 {
 
 /// In which order files give way: first what transfers left behind, then the least recently used.
 pub(super) fn oldest_first(mut entries: Vec<Entry>) -> Vec<Entry> {
-    entries.sort_by(|a, b| {
-        (a.whole, a.last_used, &a.sha256).cmp(&(b.whole, b.last_used, &b.sha256))
-    });
+    entries.sort_by(|a, b| (a.whole, a.last_used, &a.sha256).cmp(&(b.whole, b.last_used, &b.sha256)));
     entries
 }
 

@@ -36,11 +36,7 @@ pub(super) enum Format {
 ///
 /// # Errors
 /// [`ImportError::Unpack`].
-pub(super) async fn opened(
-    piece: Piece,
-    into: PathBuf,
-    max_bytes: u64,
-) -> Result<Vec<Piece>, ImportError> {
+pub(super) async fn opened(piece: Piece, into: PathBuf, max_bytes: u64) -> Result<Vec<Piece>, ImportError> {
     if !is_weights(&piece.name) {
         return Ok(vec![piece]);
     }
@@ -50,9 +46,8 @@ pub(super) async fn opened(
         Format::Safetensors | Format::Pickle => Ok(vec![piece]),
         Format::Archive(kind) => {
             let path = piece.path.clone();
-            let unpacked = blocking(&file, move || {
-                unpack::unpack(&path, kind, &into, &UnpackBounds::new(max_bytes))
-            });
+            let unpacked =
+                blocking(&file, move || unpack::unpack(&path, kind, &into, &UnpackBounds::new(max_bytes)));
             let unpacked = unpacked.await?.map_err(failed)?;
             let named = |Unpacked { name, path }| Piece { name, path, received: None };
             let pieces: Vec<_> = unpacked.into_iter().map(named).collect();
@@ -106,10 +101,8 @@ fn inspect_safetensors(path: &Path) -> Result<Inspection, easel_diffusion::Inspe
 async fn format_of(name: &str, path: &Path) -> Result<Format, ImportError> {
     let path = path.to_owned();
     let looked = blocking(name, move || {
-        let (first, size) = first_bytes(&path).map_err(|source| unpack::UnpackError::Disk {
-            path: path.clone(),
-            source,
-        })?;
+        let (first, size) =
+            first_bytes(&path).map_err(|source| unpack::UnpackError::Disk { path: path.clone(), source })?;
         let Some(kind) = foreign_format(&first, size) else { return Ok(Format::Safetensors) };
         match kind {
             Format::Archive(unpack::ArchiveKind::Zip) if unpack::is_torch(&path)? => Ok(Format::Pickle),

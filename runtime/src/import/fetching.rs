@@ -139,7 +139,9 @@ impl Fetcher {
             check_type(&file.name, &task.model_type, &inspect(&piece).await?)?;
         }
         let mut receiver = Receiver::hash_only();
-        fetch(source, &mut receiver, &policy, &mut |progress| meter.update(progress)).await.map_err(failed)?;
+        fetch(source, &mut receiver, &policy, &mut |progress| meter.update(progress))
+            .await
+            .map_err(failed)?;
         let received = receiver.finish().await.map_err(failed)?;
         Ok(Fetched { key: Some(key.to_owned()), ..arrived(file, received, part).await? })
     }

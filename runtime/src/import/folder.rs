@@ -118,7 +118,8 @@ mod tests {
 
     #[test]
     fn twins_and_what_nobody_reads_stay_behind() {
-        let all = ["unet/d.bin", "unet/d.safetensors", "tokenizer/merges.txt", "vae/d.bin"].map(str::to_owned);
+        let all =
+            ["unet/d.bin", "unet/d.safetensors", "tokenizer/merges.txt", "vae/d.bin"].map(str::to_owned);
         let kept = |in_folder| -> Vec<&str> {
             all.iter().map(String::as_str).filter(|name| is_wanted(name, &all, in_folder)).collect()
         };

@@ -4,10 +4,13 @@
 
 mod cli;
 mod downloads;
+mod import_files;
 mod import_guard;
 mod import_http;
 mod import_stored;
 mod jobs;
+mod kills;
 mod leases;
 mod models;
 mod support;
+mod transfers;

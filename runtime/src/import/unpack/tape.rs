@@ -37,7 +37,10 @@ fn read(stream: impl Read, packed: &Tally, writer: &mut Writer<'_>) -> Result<()
         writer.count()?;
         let name = entry.path_bytes().into_owned();
         let not_a_file = |what| {
-            Err(UnpackError::NotAFile { name: String::from_utf8_lossy(&name).chars().take(200).collect(), what })
+            Err(UnpackError::NotAFile {
+                name: String::from_utf8_lossy(&name).chars().take(200).collect(),
+                what,
+            })
         };
         match entry.header().entry_type() {
             EntryType::Regular | EntryType::Continuous => {
