@@ -97,7 +97,7 @@ pub struct S3Source {
     #[schemars(length(min = 1, max = 512))]
     #[x_kube(validation = rules::http_url("endpoint"))]
     pub endpoint: Option<String>,
-    /// `credentialsSecretRef` names a Secret with `accessKeyId` and `secretAccessKey`; unset means no signature.
+    /// `credentialsSecretRef` names a Secret, labelled `easel.dev/use: s3-credentials`, with `accessKeyId` and `secretAccessKey`; unset means no signature.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub credentials_secret_ref: Option<SecretRef>,
     /// `sha256` that the bytes must have.
@@ -140,11 +140,15 @@ pub struct HuggingFaceSource {
     #[schemars(length(min = 1, max = 128))]
     #[x_kube(validation = rules::object_key("revision"))]
     pub revision: String,
-    /// `files` to take; empty means the diffusers folder or the one weight file that the repository has.
+    /// `files` to take, as patterns: `*` stands for any text, slashes included, `?` for one letter, and a slash at the end for all that is below. Empty means the one weight file at the top of the repository, or else its diffusers folder.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "schema::path_set")]
     pub files: Vec<String>,
-    /// `tokenSecretRef` holds the access token of a gated repository.
+    /// `ignore` are patterns of files that are not taken although `files` names them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "schema::ignored_path_set")]
+    pub ignore: Vec<String>,
+    /// `tokenSecretRef` holds the access token of a gated or private repository; the Secret is labelled `easel.dev/use: access-token`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token_secret_ref: Option<SecretKeyRef>,
 }
@@ -160,7 +164,7 @@ pub struct CivitaiSource {
     /// `modelVersionId` is the number in the download address.
     #[schemars(range(min = 1, max = 1_000_000_000_000i64))]
     pub model_version_id: i64,
-    /// `tokenSecretRef` holds the API token, where one is asked for.
+    /// `tokenSecretRef` holds the API token, where one is asked for; the Secret is labelled `easel.dev/use: access-token`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token_secret_ref: Option<SecretKeyRef>,
     /// `sha256` that the bytes must have.

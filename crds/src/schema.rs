@@ -158,9 +158,18 @@ pub(crate) fn string_set<const LEN: u32, const MAX: u32>(_: &mut SchemaGenerator
     })
 }
 
-/// `Vec<String>` without duplicates whose entries are file names inside a repository.
+/// `Vec<String>` without duplicates whose entries are file names inside a repository, or patterns of such.
 pub(crate) fn path_set(_: &mut SchemaGenerator) -> Schema {
-    let rule: Rule = crate::rules::object_key("each entry of files");
+    paths("each entry of files")
+}
+
+/// As [`path_set`], for what is left out.
+pub(crate) fn ignored_path_set(_: &mut SchemaGenerator) -> Schema {
+    paths("each entry of ignore")
+}
+
+fn paths(entry: &str) -> Schema {
+    let rule: Rule = crate::rules::object_key(entry);
     json_schema!({
         "type": "array", "maxItems": 16, "x-kubernetes-list-type": "set",
         "items": {"type": "string", "minLength": 1, "maxLength": 512, "x-kubernetes-validations": [rule]}

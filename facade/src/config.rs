@@ -51,6 +51,12 @@ pub struct Config {
     /// Largest weight file that is uploaded or imported.
     #[arg(long, env = "EASEL_MAX_UPLOAD_BYTES", default_value_t = 64 << 30)]
     pub max_upload_bytes: u64,
+    /// Address of the hub that `huggingFace` sources mean.
+    #[arg(long, env = "EASEL_HUGGING_FACE_ENDPOINT", default_value = "https://huggingface.co", value_parser = parse_base)]
+    pub hugging_face_endpoint: Url,
+    /// Address of the site that `civitai` sources mean.
+    #[arg(long, env = "EASEL_CIVITAI_ENDPOINT", default_value = "https://civitai.com", value_parser = parse_base)]
+    pub civitai_endpoint: Url,
     /// A worker that is silent for so long loses its job to another one. Below 5 s a busy node loses jobs
     /// without need; above some minutes a killed worker's job waits long.
     #[arg(long, env = "EASEL_LEASE_SECONDS", default_value = "20", value_parser = seconds)]
@@ -143,16 +149,19 @@ mod tests {
         assert_eq!(config.max_body_bytes, 10 * 1024 * 1024);
         assert_eq!(config.lease, Duration::from_secs(20));
         assert_eq!(config.s3.bucket, "easel");
+        assert_eq!(config.hugging_face_endpoint.as_str(), "https://huggingface.co/");
+        assert_eq!(config.civitai_endpoint.as_str(), "https://civitai.com/");
         assert!(config.namespaces().is_empty());
     }
 
     #[test]
     fn bad_values_name_themselves() {
-        let cases: [(&[&str], &str); 4] = [
+        let cases: [(&[&str], &str); 5] = [
             (&["--lease", "0"], "from 1 to 86400"),
             (&["--public-url", "ftp://x"], "no plain http or https address"),
             (&["--public-url", "nonsense"], "is no URL"),
             (&["--internal-url", "http://x/?a=b"], "no plain http or https address"),
+            (&["--hugging-face-endpoint", "file:///hub"], "no plain http or https address"),
         ];
         for (args, want) in cases {
             let error = parse(args).expect_err(want).to_string();

@@ -70,7 +70,7 @@ pub enum Origin {
         model_version_id: i64,
         token: Option<String>,
     },
-    /// A file, or a folder with all its files, on the volume that is mounted into the importer's pod.
+    /// A file or a folder on the volume that is mounted into the importer's pod.
     Volume {
         /// Below the volume's root.
         path: String,

@@ -193,8 +193,8 @@ priorityClassName: {{ . }}
 - apiGroups: [easel.dev]
   resources: [models/status]
   verbs: [patch]
-{{- if .Values.import.headerSecrets }}
-# get: the headers of http sources, by the name that the Model gives; never list or watch.
+{{- if .Values.import.sourceSecrets }}
+# get: headers, tokens and keys of sources, by the name that the Model gives; never list or watch.
 - apiGroups: [""]
   resources: [secrets]
   verbs: [get]

@@ -16,8 +16,9 @@ use serde_json::json;
 
 /// Field manager of what the facade writes.
 const MANAGER: &str = "easel-facade";
-/// A Secret is read only if it says that it is meant for this (see `HttpSource`).
-const USE_LABEL: (&str, &str) = ("easel.dev/use", "http-headers");
+/// A Secret is used only if it says that it is meant for this (see `HttpSource`): who may name Secrets in a Model
+/// need not be allowed to read them.
+const USE_LABEL: &str = "easel.dev/use";
 const POD_NAME: &str = "authentication.kubernetes.io/pod-name";
 
 /// A call to the API server that failed.
@@ -31,6 +32,32 @@ pub enum ClusterError {
     Progress { namespace: String, name: String, source: Box<kube::Error> },
     #[error("cannot read Secret {namespace}/{name}")]
     ReadSecret { namespace: String, name: String, source: Box<kube::Error> },
+    #[error(
+        "the facade may not read Secret {namespace}/{name}; install the chart with import.sourceSecrets=true"
+    )]
+    SecretsDenied { namespace: String, name: String },
+}
+
+/// What a Secret is for, by its label.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum SecretUse {
+    /// Each entry is a header.
+    HttpHeaders,
+    /// `accessKeyId` and `secretAccessKey`.
+    S3Credentials,
+    /// An entry is a token.
+    AccessToken,
+}
+
+impl SecretUse {
+    /// Value of the label `easel.dev/use`.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::HttpHeaders => "http-headers",
+            Self::S3Credentials => "s3-credentials",
+            Self::AccessToken => "access-token",
+        }
+    }
 }
 
 /// Whose a token is.
@@ -82,11 +109,12 @@ pub trait Cluster: Send + Sync + 'static {
         transfer: Transfer,
     ) -> BoxFuture<'a, Result<(), ClusterError>>;
 
-    /// The data of a Secret that is labelled for use as HTTP headers.
-    fn header_secret<'a>(
+    /// The data of a Secret that is labelled for this use; `None` if there is no such one.
+    fn secret<'a>(
         &'a self,
         namespace: &'a str,
         name: &'a str,
+        purpose: SecretUse,
     ) -> BoxFuture<'a, Result<Option<SecretData>, ClusterError>>;
 }
 
@@ -173,20 +201,25 @@ impl Cluster for KubeCluster {
         })
     }
 
-    fn header_secret<'a>(
+    fn secret<'a>(
         &'a self,
         namespace: &'a str,
         name: &'a str,
+        purpose: SecretUse,
     ) -> BoxFuture<'a, Result<Option<SecretData>, ClusterError>> {
         Box::pin(async move {
             let api: Api<Secret> = Api::namespaced(self.client.clone(), namespace);
-            let secret = api.get_opt(name).await.map_err(|source| ClusterError::ReadSecret {
-                namespace: namespace.into(),
-                name: name.into(),
-                source: Box::new(source),
+            let secret = api.get_opt(name).await.map_err(|error| {
+                let (namespace, name) = (namespace.to_owned(), name.to_owned());
+                match error {
+                    kube::Error::Api(status) if status.is_forbidden() => {
+                        ClusterError::SecretsDenied { namespace, name }
+                    }
+                    other => ClusterError::ReadSecret { namespace, name, source: Box::new(other) },
+                }
             })?;
             let meant = |secret: &Secret| {
-                secret.labels().get(USE_LABEL.0).is_some_and(|purpose| purpose == USE_LABEL.1)
+                secret.labels().get(USE_LABEL).is_some_and(|label| label == purpose.label())
             };
             let data = secret.filter(meant).map(|secret| secret.data.unwrap_or_default());
             Ok(data.map(|data| data.into_iter().map(|(name, value)| (name, value.0)).collect()))

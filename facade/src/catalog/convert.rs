@@ -5,14 +5,11 @@ use std::time::Duration;
 use easel_crds::api_key::Scope as ScopeName;
 use easel_crds::common::{UPLOAD_COMPLETED_ANNOTATION, condition};
 use easel_crds::endpoint::{Limits, ModelPolicy};
-use easel_crds::model::ModelSource;
 use easel_crds::{ApiKey, Condition, Endpoint, LastFailure, Model};
 use jiff::Timestamp;
 use kube::ResourceExt;
 
-use super::views::{
-    ConditionView, DeclaredFile, EndpointView, FileView, KeyView, LimitsView, ModelView, Service, SourceView,
-};
+use super::views::{ConditionView, EndpointView, FileView, KeyView, LimitsView, ModelView, Service};
 use crate::auth::Scope;
 
 pub(super) fn endpoint(object: &Endpoint) -> EndpointView {
@@ -85,7 +82,10 @@ pub(super) fn model(object: &Model) -> ModelView {
         name,
         uid: object.uid().unwrap_or_default(),
         model_type: object.spec.r#type.as_str().to_owned(),
-        source: source(&object.spec.source, object.annotations().contains_key(UPLOAD_COMPLETED_ANNOTATION)),
+        source: super::source::source(
+            &object.spec.source,
+            object.annotations().contains_key(UPLOAD_COMPLETED_ANNOTATION),
+        ),
         ready,
         files: files
             .iter()
@@ -96,26 +96,6 @@ pub(super) fn model(object: &Model) -> ModelView {
                 size_bytes: file.size_bytes,
             })
             .collect(),
-    }
-}
-
-fn source(source: &ModelSource, completed: bool) -> SourceView {
-    if let Some(upload) = &source.upload {
-        let declared = |file: &easel_crds::model::UploadFile| DeclaredFile {
-            name: file.name.clone(),
-            size_bytes: file.size_bytes,
-        };
-        SourceView::Upload { files: upload.files.iter().map(declared).collect(), completed }
-    } else if let Some(stored) = &source.object_store {
-        SourceView::ObjectStore { key: stored.key.clone(), sha256: stored.sha256.clone() }
-    } else if let Some(http) = &source.http {
-        SourceView::Http {
-            url: http.url.clone(),
-            sha256: http.sha256.clone(),
-            headers_secret: http.headers_secret_ref.as_ref().map(|secret| secret.name.clone()),
-        }
-    } else {
-        SourceView::Other
     }
 }
 

@@ -5,11 +5,13 @@ mod cluster;
 mod convert;
 mod directory;
 mod reflect;
+mod source;
 mod views;
 
-pub use cluster::{Cluster, ClusterError, KubeCluster, Reviewed, SecretData, Transfer};
+pub use cluster::{Cluster, ClusterError, KubeCluster, Reviewed, SecretData, SecretUse, Transfer};
 pub use directory::{Directory, Feed, Feeds};
 pub use reflect::{WatchEnded, watch};
 pub use views::{
-    ConditionView, DeclaredFile, EndpointView, FileView, KeyView, LimitsView, ModelView, Service, SourceView,
+    ConditionView, DeclaredFile, EndpointView, FileView, KeyView, LimitsView, ModelView, S3View, Service,
+    SourceView, TokenRef,
 };

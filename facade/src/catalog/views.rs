@@ -81,6 +81,26 @@ pub struct DeclaredFile {
     pub size_bytes: Option<u64>,
 }
 
+/// An object in a bucket that is not ours.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct S3View {
+    pub bucket: String,
+    pub key: String,
+    pub region: Option<String>,
+    /// Unset: AWS.
+    pub endpoint: Option<String>,
+    /// Name of the Secret; unset: no signature.
+    pub credentials: Option<String>,
+    pub sha256: Option<String>,
+}
+
+/// One value of a Secret in the Model's namespace.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TokenRef {
+    pub secret: String,
+    pub key: String,
+}
+
 /// Where a Model's bytes come from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SourceView {
@@ -97,8 +117,26 @@ pub enum SourceView {
         sha256: Option<String>,
         headers_secret: Option<String>,
     },
-    /// A kind of source that is not imported by a Job of the worker protocol.
-    Other,
+    S3(S3View),
+    HuggingFace {
+        repository: String,
+        revision: String,
+        files: Vec<String>,
+        ignore: Vec<String>,
+        token: Option<TokenRef>,
+    },
+    Civitai {
+        model_version_id: i64,
+        sha256: Option<String>,
+        token: Option<TokenRef>,
+    },
+    Volume {
+        path: String,
+    },
+    /// One that no importer fetches, by its name in the spec.
+    NotFetched(&'static str),
+    /// None is set.
+    Absent,
 }
 
 #[derive(Clone, Debug)]

@@ -3,15 +3,16 @@
 use axum::Json;
 use axum::extract::State;
 use easel_protocol::import::{
-    ImportFile, ImportProgress, ImportTask, Origin, PartSlot, StoreDone, StorePlan, StoreRequest,
+    ImportFile, ImportProgress, ImportTask, PartSlot, StoreDone, StorePlan, StoreRequest,
 };
 use easel_store::jobs::Sha256;
-use easel_store::objects::{Audience, ObjectError, ObjectKey, Part, ResponseHeaders};
-use http::{HeaderName, HeaderValue, StatusCode};
+use easel_store::objects::{Audience, ObjectError, ObjectKey, Part};
+use http::StatusCode;
 
 use super::error::WorkerError;
 use super::identity::Importer;
-use super::import_task::{Place, Wanted, hash_key, wanted};
+use super::import_origin::origin;
+use super::import_task::{Wanted, hash_key, wanted};
 use super::json::WorkerJson;
 use super::models::URL_LIFE;
 use crate::app::App;
@@ -49,43 +50,6 @@ fn own_model(app: &App, importer: &Importer) -> Result<ModelView, WorkerError> {
         kind: "Model",
         namespace: namespace.clone(),
         name: model.clone(),
-    })
-}
-
-async fn origin(app: &App, model: &ModelView, from: Place) -> Result<Origin, WorkerError> {
-    match from {
-        Place::Stored(key) => {
-            let headers = ResponseHeaders::default();
-            let url = app.objects.presign_get(&key, &Audience::Worker, URL_LIFE, &headers).await?;
-            Ok(Origin::Stored { key: key.as_str().to_owned(), url: url.into_string() })
-        }
-        Place::Http { url, headers_secret } => {
-            let headers = match headers_secret {
-                Some(secret) => headers(app, model, &secret).await?,
-                None => Vec::new(),
-            };
-            Ok(Origin::Http { url, headers })
-        }
-    }
-}
-
-/// The headers that a Secret in the Model's namespace holds.
-async fn headers(app: &App, model: &ModelView, secret: &str) -> Result<Vec<(String, String)>, WorkerError> {
-    let unusable = |message| WorkerError::NothingToImport { reason: "SecretNotUsable", message };
-    let data = app.cluster.header_secret(&model.namespace, secret).await?.ok_or_else(|| {
-        unusable(format!(
-            "Secret {}/{secret} is not found or lacks the label easel.dev/use: http-headers",
-            model.namespace
-        ))
-    })?;
-    let header = |(name, value): (String, Vec<u8>)| {
-        let text = String::from_utf8(value).ok()?.trim_end_matches(['\r', '\n']).to_owned();
-        let sendable = HeaderName::try_from(&name).is_ok() && HeaderValue::try_from(&text).is_ok();
-        sendable.then_some((name, text))
-    };
-    // Which entry it is would be a hint at its value; the Secret's owner finds it.
-    data.into_iter().map(header).collect::<Option<_>>().ok_or_else(|| {
-        unusable(format!("Secret {}/{secret} holds an entry that cannot be a header", model.namespace))
     })
 }
 

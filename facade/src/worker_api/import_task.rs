@@ -4,7 +4,7 @@ use easel_store::objects::ObjectKey;
 use url::Url;
 
 use super::error::WorkerError;
-use crate::catalog::{ModelView, SourceView};
+use crate::catalog::{ModelView, S3View, SourceView, TokenRef};
 
 /// Longest name of a file that is taken from a URL.
 const MAX_NAME: usize = 128;
@@ -20,7 +20,25 @@ pub(super) struct Wanted {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Place {
     Stored(ObjectKey),
-    Http { url: String, headers_secret: Option<String> },
+    Http {
+        url: String,
+        headers_secret: Option<String>,
+    },
+    S3(S3View),
+    HuggingFace {
+        repository: String,
+        revision: String,
+        files: Vec<String>,
+        ignore: Vec<String>,
+        token: Option<TokenRef>,
+    },
+    Civitai {
+        model_version_id: i64,
+        token: Option<TokenRef>,
+    },
+    Volume {
+        path: String,
+    },
 }
 
 /// Where a client's upload of one file of a Model is kept.
@@ -57,7 +75,7 @@ pub(super) fn wanted(model: &ModelView) -> Result<Vec<Wanted>, WorkerError> {
                     format!("key {key} belongs to Easel or to another namespace"),
                 );
             }
-            let name = key.rsplit('/').next().unwrap_or(key).to_owned();
+            let name = last_part(key);
             match key.parse() {
                 Ok(key) => Ok(vec![Wanted { name, from: Place::Stored(key), sha256: sha256.clone() }]),
                 Err(_) => nothing("InvalidKey", format!("{key:?} is no key of an object")),
@@ -65,13 +83,38 @@ pub(super) fn wanted(model: &ModelView) -> Result<Vec<Wanted>, WorkerError> {
         }
         SourceView::Http { url, sha256, headers_secret } => {
             let from = Place::Http { url: url.clone(), headers_secret: headers_secret.clone() };
-            Ok(vec![Wanted { name: name_from_url(url, &model.display_name), from, sha256: sha256.clone() }])
+            one(name_from_url(url, &model.display_name), from, sha256)
         }
-        SourceView::Other => nothing(
-            "SourceNotSupported",
-            "only the sources upload, objectStore and http are imported by a Job".to_owned(),
-        ),
+        SourceView::S3(source) => one(last_part(&source.key), Place::S3(source.clone()), &source.sha256),
+        SourceView::HuggingFace { repository, revision, files, ignore, token } => {
+            let from = Place::HuggingFace {
+                repository: repository.clone(),
+                revision: revision.clone(),
+                files: files.clone(),
+                ignore: ignore.clone(),
+                token: token.clone(),
+            };
+            one(repository.clone(), from, &None)
+        }
+        SourceView::Civitai { model_version_id, sha256, token } => {
+            let from = Place::Civitai { model_version_id: *model_version_id, token: token.clone() };
+            one(model.display_name.clone(), from, sha256)
+        }
+        SourceView::Volume { path } => one(last_part(path), Place::Volume { path: path.clone() }, &None),
+        SourceView::NotFetched(kind) => {
+            nothing("SourceNotSupported", format!("spec.source.{kind} is nothing that an importer fetches"))
+        }
+        SourceView::Absent => nothing("NoSource", "spec.source names no source".to_owned()),
     }
+}
+
+fn one(name: String, from: Place, sha256: &Option<String>) -> Result<Vec<Wanted>, WorkerError> {
+    Ok(vec![Wanted { name, from, sha256: sha256.clone() }])
+}
+
+fn last_part(path: &str) -> String {
+    let path = path.trim_end_matches('/');
+    path.rsplit('/').next().unwrap_or(path).to_owned()
 }
 
 /// A namespace may name its own uploads and whatever lies outside Easel's own folders.
@@ -148,7 +191,34 @@ mod tests {
         }
         assert_eq!(reason(SourceView::ObjectStore { key: "out/1/x".into(), sha256: None }), "KeyNotAllowed");
         assert_eq!(reason(SourceView::ObjectStore { key: "a/../b".into(), sha256: None }), "InvalidKey");
-        assert_eq!(reason(SourceView::Other), "SourceNotSupported");
+        assert_eq!(reason(SourceView::NotFetched("merge")), "SourceNotSupported");
+        assert_eq!(reason(SourceView::Absent), "NoSource");
+    }
+
+    #[test]
+    fn a_source_elsewhere_is_one_thing_to_fetch() {
+        let s3 = S3View {
+            bucket: "theirs".into(),
+            key: "a/b.safetensors".into(),
+            region: None,
+            endpoint: None,
+            credentials: None,
+            sha256: Some("00".into()),
+        };
+        let cases = [
+            (SourceView::S3(s3), "b.safetensors", Some("00")),
+            (SourceView::Volume { path: "sd/model/".into() }, "model", None),
+            (
+                SourceView::Civitai { model_version_id: 7, sha256: Some("11".into()), token: None },
+                "folder/m.safetensors",
+                Some("11"),
+            ),
+        ];
+        for (source, name, sha256) in cases {
+            let wanted = wanted(&model(source)).expect("something to fetch");
+            assert_eq!(wanted.len(), 1);
+            assert_eq!((wanted[0].name.as_str(), wanted[0].sha256.as_deref()), (name, sha256));
+        }
     }
 
     #[test]

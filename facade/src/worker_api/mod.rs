@@ -4,6 +4,8 @@
 mod error;
 mod identity;
 mod import;
+mod import_origin;
+mod import_s3;
 mod import_task;
 mod jobs;
 mod json;

@@ -96,7 +96,7 @@ mod tests {
     use jiff::ToSpan;
 
     use super::*;
-    use crate::catalog::{SecretData, Transfer};
+    use crate::catalog::{SecretData, SecretUse, Transfer};
 
     /// Knows every token that ends in `good`; counts how often it is asked.
     #[derive(Default)]
@@ -124,10 +124,11 @@ mod tests {
         ) -> BoxFuture<'a, Result<(), ClusterError>> {
             Box::pin(async { Ok(()) })
         }
-        fn header_secret<'a>(
+        fn secret<'a>(
             &'a self,
             _: &'a str,
             _: &'a str,
+            _: SecretUse,
         ) -> BoxFuture<'a, Result<Option<SecretData>, ClusterError>> {
             Box::pin(async { Ok(None) })
         }

@@ -9,7 +9,9 @@ use axum::extract::Request;
 use clap::Parser;
 use easel_crds::{ApiKey, Endpoint, Model};
 use easel_facade::app::{App, Parts};
-use easel_facade::catalog::{Cluster, ClusterError, Directory, Feed, Feeds, Reviewed, SecretData, Transfer};
+use easel_facade::catalog::{
+    Cluster, ClusterError, Directory, Feed, Feeds, Reviewed, SecretData, SecretUse, Transfer,
+};
 use easel_facade::config::Config;
 use easel_facade::http::server;
 use easel_facade::metrics::Metrics;
@@ -41,7 +43,7 @@ pub struct FakeCluster {
     /// `namespace/model` of each completed upload.
     pub uploaded: Mutex<Vec<String>>,
     pub transfers: Mutex<Vec<(String, Transfer)>>,
-    /// `namespace/name` to data.
+    /// `namespace/name label` to data.
     pub secrets: Mutex<BTreeMap<String, SecretData>>,
 }
 
@@ -79,12 +81,14 @@ impl Cluster for FakeCluster {
         Box::pin(async { Ok(()) })
     }
 
-    fn header_secret<'a>(
+    fn secret<'a>(
         &'a self,
         namespace: &'a str,
         name: &'a str,
+        purpose: SecretUse,
     ) -> BoxFuture<'a, Result<Option<SecretData>, ClusterError>> {
-        let secret = self.secrets.lock().unwrap().get(&format!("{namespace}/{name}")).cloned();
+        let name = format!("{namespace}/{name} {}", purpose.label());
+        let secret = self.secrets.lock().unwrap().get(&name).cloned();
         Box::pin(async move { Ok(secret) })
     }
 }
@@ -98,7 +102,8 @@ pub struct Fixture {
     pub public: String,
     pub internal: String,
     listeners: Vec<JoinHandle<()>>,
-    _directory: tempfile::TempDir,
+    /// Jobs, and the embedded object store below `objects`.
+    pub directory: tempfile::TempDir,
 }
 
 /// One answer, read to its end.
@@ -164,7 +169,7 @@ impl Fixture {
             ]
         });
         let feeds = Mutex::new(feeds);
-        Self { app, cluster, feeds, public, internal, listeners, _directory: directory }
+        Self { app, cluster, feeds, public, internal, listeners, directory }
     }
 
     /// Ends the listeners and waits for them.

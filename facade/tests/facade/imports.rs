@@ -67,7 +67,7 @@ async fn the_task_tells_where_the_bytes_are() {
             Origin::Stored { key, url } => {
                 (file.name.as_str(), key.as_str(), url.contains("X-Amz-Signature="))
             }
-            Origin::Http { .. } => panic!("{file:?}"),
+            _ => panic!("{file:?}"),
         })
         .collect();
     assert_eq!(
@@ -83,7 +83,7 @@ async fn the_task_tells_where_the_bytes_are() {
     );
 
     let headers = BTreeMap::from([("Authorization".to_owned(), b"Bearer secret\n".to_vec())]);
-    facade.cluster.secrets.lock().unwrap().insert("team/web-headers".into(), headers);
+    facade.cluster.secrets.lock().unwrap().insert("team/web-headers http-headers".into(), headers);
     let web = task(&facade, WEB).await;
     let want = Origin::Http {
         url: "https://models.example/a/web.safetensors?token=1".into(),
@@ -91,10 +91,118 @@ async fn the_task_tells_where_the_bytes_are() {
     };
     assert_eq!((web.files[0].name.as_str(), &web.files[0].origin), ("web.safetensors", &want));
     let bad = BTreeMap::from([("Authorization".to_owned(), b"two\nlines".to_vec())]);
-    facade.cluster.secrets.lock().unwrap().insert("team/web-headers".into(), bad);
+    facade.cluster.secrets.lock().unwrap().insert("team/web-headers http-headers".into(), bad);
     let answer = facade.pod(WEB, CLAIM_IMPORT_PATH, &json!({})).await;
     assert_eq!(answer.status, StatusCode::CONFLICT);
     assert!(!answer.body.contains("two"), "{}", answer.body);
+}
+
+/// A Model of the namespace `team` with this source, and its importer's token.
+fn sourced(facade: &Fixture, name: &str, source: &str) -> String {
+    facade.apply_model(&format!(
+        "apiVersion: easel.dev/v1alpha1\nkind: Model\nmetadata: {{name: {name}, namespace: team, uid: u-{name}}}\n\
+         spec: {{type: Checkpoint, source: {source}}}\n"
+    ));
+    format!("team/easel-import-{name}/pod")
+}
+
+fn put_secret(facade: &Fixture, name: &str, label: &str, entries: &[(&str, &str)]) {
+    let data = entries.iter().map(|(key, value)| ((*key).to_owned(), value.as_bytes().to_vec())).collect();
+    facade.cluster.secrets.lock().unwrap().insert(format!("team/{name} {label}"), data);
+}
+
+#[tokio::test]
+async fn an_object_of_another_account_is_read_with_its_credentials_and_no_others() {
+    let theirs = Fixture::listening().await;
+    let key = "sd/a b.safetensors".parse().unwrap();
+    theirs.app.objects.put(&key, bytes::Bytes::from_static(b"their bytes"), "x/y").await.unwrap();
+    let credentials = std::fs::read(theirs.directory.path().join("objects/credentials.json")).unwrap();
+    let credentials: Value = serde_json::from_slice(&credentials).unwrap();
+    let text = |name: &str| credentials[name].as_str().unwrap().to_owned();
+    let (id, good) = (text("accessKeyId"), text("secretAccessKey") + "\n");
+    let facade = Fixture::new().await;
+    let source = |secret: &str| {
+        format!(
+            "{{s3: {{bucket: easel, key: \"sd/a b.safetensors\", endpoint: \"{}\", sha256: {SHA}{secret}}}}}",
+            theirs.public
+        )
+    };
+    let http = reqwest::Client::new();
+    for (name, secret, status) in
+        [("good", Some(good.as_str()), 200), ("bad", Some("guessed"), 403), ("plain", None, 403)]
+    {
+        let reference = secret.map_or(String::new(), |secret| {
+            put_secret(
+                &facade,
+                name,
+                "s3-credentials",
+                &[("accessKeyId", id.as_str()), ("secretAccessKey", secret)],
+            );
+            format!(", credentialsSecretRef: {{name: {name}}}")
+        });
+        let task = task(&facade, &sourced(&facade, name, &source(&reference))).await;
+        let file = &task.files[0];
+        assert_eq!((file.name.as_str(), file.sha256.as_deref()), ("a b.safetensors", Some(SHA)));
+        let Origin::Http { url, headers } = &file.origin else { panic!("{file:?}") };
+        assert!(headers.is_empty(), "nothing but the address reaches the importer");
+        let answer = http.get(url).send().await.unwrap();
+        assert_eq!(answer.status().as_u16(), status, "{name}");
+        if status == 200 {
+            assert_eq!(answer.bytes().await.unwrap(), "their bytes");
+        }
+    }
+    put_secret(&facade, "half", "s3-credentials", &[("accessKeyId", id.as_str())]);
+    let half = sourced(&facade, "half", &source(", credentialsSecretRef: {name: half}"));
+    assert_eq!(refusal(&facade, &half, CLAIM_IMPORT_PATH, &json!({})).await, (409, "SecretNotUsable".into()));
+    theirs.end().await;
+}
+
+#[tokio::test]
+async fn hubs_sites_and_volumes_are_named_with_the_tokens_of_labelled_secrets() {
+    let flags = ["--hugging-face-endpoint=http://hub.test/hf", "--civitai-endpoint=https://civitai.test"];
+    let facade = Fixture::with(&flags, None).await;
+    put_secret(&facade, "hub", "access-token", &[("token", "hf_secret\n")]);
+    let hub = "{huggingFace: {repository: a/b, revision: v1, files: [\"*.json\"], ignore: [vae/], \
+               tokenSecretRef: {name: hub, key: token}}}";
+    let origin = async |name: &str, source: &str| {
+        let task = task(&facade, &sourced(&facade, name, source)).await;
+        task.files[0].origin.clone()
+    };
+    let want = Origin::HuggingFace {
+        endpoint: "http://hub.test/hf".into(),
+        repository: "a/b".into(),
+        revision: "v1".into(),
+        files: vec!["*.json".into()],
+        ignore: vec!["vae/".into()],
+        token: Some("hf_secret".into()),
+    };
+    let got = origin("hub", hub).await;
+    assert_eq!(got, want);
+    assert!(!format!("{got:?}").contains("hf_secret"), "{got:?}");
+    let want = Origin::Civitai { endpoint: "https://civitai.test/".into(), model_version_id: 7, token: None };
+    assert_eq!(origin("civitai", "{civitai: {modelVersionId: 7}}").await, want);
+    let volume = "{volume: {claimName: weights, path: sd/a.safetensors}}";
+    assert_eq!(origin("volume", volume).await, Origin::Volume { path: "sd/a.safetensors".into() });
+
+    // A Secret for one use is none for another, whoever names it.
+    put_secret(&facade, "keys", "s3-credentials", &[("token", "hf_secret")]);
+    let refused = [
+        ("label", hub.replace("name: hub", "name: keys"), "SecretNotUsable"),
+        ("entry", hub.replace("key: token", "key: other"), "SecretNotUsable"),
+        (
+            "merge",
+            "{merge: {method: WeightedSum, models: [{name: a}, {name: b}]}}".into(),
+            "SourceNotSupported",
+        ),
+    ];
+    for (name, source, reason) in refused {
+        let token = sourced(&facade, name, &source);
+        assert_eq!(
+            refusal(&facade, &token, CLAIM_IMPORT_PATH, &json!({})).await,
+            (409, reason.into()),
+            "{name}"
+        );
+    }
 }
 
 #[tokio::test]

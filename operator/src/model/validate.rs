@@ -14,10 +14,13 @@ use crate::labels::Component;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidModel {
     #[error(
-        "spec.source.{kind} cannot be imported by this version of Easel; it can import upload, objectStore and http"
+        "spec.source.{kind} cannot be imported by this version of Easel; it can import upload, objectStore, s3, http, \
+         huggingFace, civitai and volume"
     )]
     SourceNotSupported { kind: &'static str },
-    #[error("spec.source names no source; set one of upload, objectStore and http")]
+    #[error(
+        "spec.source names no source; set one of upload, objectStore, s3, http, huggingFace, civitai and volume"
+    )]
     NoSource,
 }
 
@@ -37,6 +40,8 @@ pub struct ValidModel {
     pub owner: Owner,
     /// Changes exactly when there is something new to import.
     pub source_hash: String,
+    /// Name of the PersistentVolumeClaim that the files are on.
+    pub volume_claim: Option<String>,
     /// Its files are still to be sent.
     pub awaits_upload: bool,
     pub suspended: bool,
@@ -58,6 +63,7 @@ pub fn validate(model: &Model) -> Result<ValidModel, Error> {
     });
     Ok(ValidModel {
         source_hash: sha256_hex(identity.to_string().as_bytes()),
+        volume_claim: source.volume.as_ref().map(|volume| volume.claim_name.clone()),
         awaits_upload: source.upload.is_some() && completed_at.is_none(),
         suspended: model.spec.suspend,
         owner,
@@ -69,17 +75,19 @@ pub fn validate(model: &Model) -> Result<ValidModel, Error> {
 fn importable(source: &ModelSource) -> Result<(), InvalidModel> {
     let ModelSource { upload, object_store, http, s3, hugging_face, civitai, volume, merge, training_job } =
         source;
-    if upload.is_some() || object_store.is_some() || http.is_some() {
+    let fetched = [
+        upload.is_some(),
+        object_store.is_some(),
+        http.is_some(),
+        s3.is_some(),
+        hugging_face.is_some(),
+        civitai.is_some(),
+        volume.is_some(),
+    ];
+    if fetched.contains(&true) {
         return Ok(());
     }
-    let others = [
-        ("s3", s3.is_some()),
-        ("huggingFace", hugging_face.is_some()),
-        ("civitai", civitai.is_some()),
-        ("volume", volume.is_some()),
-        ("merge", merge.is_some()),
-        ("trainingJob", training_job.is_some()),
-    ];
+    let others = [("merge", merge.is_some()), ("trainingJob", training_job.is_some())];
     match others.into_iter().find(|(_, is_set)| *is_set) {
         Some((kind, _)) => Err(InvalidModel::SourceNotSupported { kind }),
         None => Err(InvalidModel::NoSource),
@@ -96,9 +104,8 @@ mod tests {
     #[test]
     fn sources_that_cannot_be_imported_say_so() {
         let cases = [
-            ("{s3: {bucket: abc, key: k}}", "s3"),
-            ("{huggingFace: {repository: a/b}}", "huggingFace"),
-            ("{civitai: {modelVersionId: 1}}", "civitai"),
+            ("{merge: {method: WeightedSum, models: [{name: a}, {name: b}]}}", "merge"),
+            ("{trainingJob: {name: a}}", "trainingJob"),
         ];
         for (source, kind) in cases {
             let error = validate(&model(source)).expect_err(source);
@@ -106,6 +113,40 @@ mod tests {
             assert!(error.to_string().starts_with(&format!("spec.source.{kind} cannot")), "{error}");
         }
         assert_eq!(validate(&model("{}")).expect_err("no source").reason(), "NoSource");
+    }
+
+    #[test]
+    fn every_example_can_be_imported() {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/models");
+        let mut models = 0;
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            let text = std::fs::read_to_string(&path).unwrap();
+            for document in text.split("\n---\n").filter(|document| document.contains("kind: Model\n")) {
+                let mut example: Model = serde_saphyr::from_str(document).unwrap();
+                example.metadata.namespace = Some("tenant".into());
+                example.metadata.uid = Some("uid".into());
+                validate(&example).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+                models += 1;
+            }
+        }
+        assert_eq!(models, 7);
+    }
+
+    #[test]
+    fn sources_that_are_fetched_can_be_imported() {
+        for source in [
+            UPLOAD,
+            "{objectStore: {key: k}}",
+            "{s3: {bucket: abc, key: k}}",
+            "{http: {url: \"https://a/b\"}}",
+            "{huggingFace: {repository: a/b}}",
+            "{civitai: {modelVersionId: 1}}",
+        ] {
+            assert_eq!(validate(&model(source)).expect(source).volume_claim, None);
+        }
+        let volume = validate(&model("{volume: {claimName: weights, path: a}}")).expect("a volume");
+        assert_eq!(volume.volume_claim.as_deref(), Some("weights"));
     }
 
     #[test]

@@ -6,7 +6,8 @@ use k8s_openapi::api::batch::v1::{
     PodFailurePolicyOnPodConditionsPattern, PodFailurePolicyRule,
 };
 use k8s_openapi::api::core::v1::{
-    Container, PodSpec, PodTemplateSpec, ResourceRequirements, Volume, VolumeMount,
+    Container, PersistentVolumeClaimVolumeSource, PodSpec, PodTemplateSpec, ResourceRequirements, Volume,
+    VolumeMount,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -20,6 +21,8 @@ use crate::pod_parts::{
 
 const CONTAINER: &str = "import";
 const WORK_DIR: &str = "/work";
+/// Where the importer looks for the files of a `volume` source.
+const VOLUME_DIR: &str = "/volume";
 /// Pods of a round that may fail before the round has.
 const BACKOFF_LIMIT: i32 = 3;
 /// Seconds for an importer to end after SIGTERM; what it fetched is resumed by the next one.
@@ -80,9 +83,13 @@ fn pod(valid: &ValidModel, settings: &Settings) -> PodSpec {
         scratch("tmp", "/tmp", &Quantity("64Mi".to_owned())),
     ]
     .into_iter()
+    .chain(valid.volume_claim.as_deref().map(claimed))
     .unzip();
     let mut variables = worker_env(&settings.facade_url);
     variables.push(env("EASEL_WORK_DIR", WORK_DIR));
+    if valid.volume_claim.is_some() {
+        variables.push(env("EASEL_VOLUME_DIR", VOLUME_DIR));
+    }
     if !settings.allowed_cidrs.is_empty() {
         variables.push(env("EASEL_ALLOWED_CIDRS", settings.allowed_cidrs.join(",")));
     }
@@ -116,6 +123,16 @@ fn pod(valid: &ValidModel, settings: &Settings) -> PodSpec {
     }
 }
 
+/// The claim that the Model names, twice read-only: also where the storage cannot refuse writes, the mount does.
+fn claimed(claim_name: &str) -> (Volume, VolumeMount) {
+    let claim =
+        PersistentVolumeClaimVolumeSource { claim_name: claim_name.to_owned(), read_only: Some(true) };
+    let name = "source".to_owned();
+    let volume = Volume { name: name.clone(), persistent_volume_claim: Some(claim), ..Default::default() };
+    let mount_path = VOLUME_DIR.to_owned();
+    (volume, VolumeMount { name, mount_path, read_only: Some(true), ..Default::default() })
+}
+
 #[cfg(test)]
 mod tests {
     use crate::model::build::testing::{job, model};
@@ -135,6 +152,27 @@ mod tests {
             rules[0].on_exit_codes.as_ref().unwrap().container_name.as_ref(),
             Some(&pod.containers[0].name)
         );
+    }
+
+    #[test]
+    fn only_a_volume_source_gets_its_volume_and_cannot_write_to_it() {
+        let pod = |source: &str| {
+            let valid = validate(&model(source)).unwrap();
+            job(&valid, 1).spec.unwrap().template.spec.unwrap()
+        };
+        let with = pod("{volume: {claimName: weights, path: sd/a.safetensors}}");
+        let claims: Vec<_> =
+            with.volumes.iter().flatten().filter_map(|v| v.persistent_volume_claim.as_ref()).collect();
+        assert_eq!((claims.len(), claims[0].claim_name.as_str()), (1, "weights"));
+        assert_eq!(claims[0].read_only, Some(true));
+        let container = &with.containers[0];
+        let mount = container.volume_mounts.iter().flatten().find(|m| m.name == "source").unwrap();
+        assert_eq!((mount.mount_path.as_str(), mount.read_only), ("/volume", Some(true)));
+        let told = container.env.iter().flatten().find(|v| v.name == "EASEL_VOLUME_DIR").unwrap();
+        assert_eq!(told.value.as_deref(), Some("/volume"));
+        let without = pod("{huggingFace: {repository: a/b}}");
+        assert!(without.volumes.iter().flatten().all(|v| v.persistent_volume_claim.is_none()));
+        assert!(without.containers[0].env.iter().flatten().all(|v| v.name != "EASEL_VOLUME_DIR"));
     }
 
     #[test]

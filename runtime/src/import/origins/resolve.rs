@@ -7,7 +7,9 @@ use easel_protocol::import::{ImportFile, ImportTask, Origin};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use url::Url;
 
-use super::volume;
+use super::api::{Api, bearer};
+use super::hugging_face::Repository;
+use super::{civitai, volume};
 use crate::import::error::ImportError;
 use crate::net::GuardedClient;
 
@@ -68,9 +70,22 @@ pub(in crate::import) async fn resolve(
                 let place = ResolvedPlace::Remote { url: parse_url(&file.name, url)?, secrets };
                 files.push(single(file, place));
             }
-            Origin::HuggingFace { .. } | Origin::Civitai { .. } => {
-                let _ = (guarded, stall);
-                return Err(ImportError::NoFiles);
+            Origin::HuggingFace { endpoint, repository, revision, files: wanted, ignore, token } => {
+                let what = format!("Hugging Face repository {repository}");
+                let secrets = bearer(&what, token.as_deref())?;
+                let endpoint = parse_url(&file.name, endpoint)?;
+                let repository =
+                    Repository { endpoint: &endpoint, name: repository, revision, files: wanted, ignore };
+                files.extend(repository.resolve(&Api { guarded, stall, what, secrets }).await?);
+            }
+            Origin::Civitai { endpoint, model_version_id, token } => {
+                let what = format!("Civitai model version {model_version_id}");
+                let secrets = bearer(&what, token.as_deref())?;
+                let endpoint = parse_url(&file.name, endpoint)?;
+                let api = Api { guarded, stall, what, secrets };
+                files.push(
+                    civitai::resolve(&api, &endpoint, *model_version_id, file.sha256.as_deref()).await?,
+                );
             }
             Origin::Volume { path } => files.extend(volume::resolve(volume, path).await?),
         }

@@ -10,13 +10,12 @@ use rustix::io::Errno;
 
 use tokio::io::AsyncReadExt;
 
+use super::choose::{Wish, choose};
 use super::error::OriginError;
 use super::resolve::{ResolvedFile, ResolvedPlace};
 use crate::fetch::{Progress, Receiver, free_bytes};
 use crate::import::error::ImportError;
 
-/// Files of a folder that are imported; a diffusers folder has about twenty.
-const MAX_FILES: usize = 64;
 /// A diffusers folder is two deep.
 const MAX_DEPTH: usize = 4;
 /// Entries that are looked at, in all folders together.
@@ -108,7 +107,7 @@ fn check_size(path: &Path, size: u64, bounds: &CopyBounds<'_>) -> Result<(), Ori
     }
 }
 
-/// The file at `path`, or all files of the folder that is there.
+/// The file at `path`, or of the folder that is there the files that a Model needs.
 pub(super) async fn resolve(root: &Path, path: &str) -> Result<Vec<ResolvedFile>, OriginError> {
     let (root, path) = (root.to_owned(), PathBuf::from(path));
     let shown = path.clone();
@@ -124,16 +123,15 @@ fn look(root: &Path, path: &Path) -> Result<Vec<ResolvedFile>, OriginError> {
         let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
         return Ok(vec![file(name.unwrap_or_default(), path.to_owned(), metadata.len())]);
     }
-    let mut walk = Walk { root, top: path, files: Vec::new(), entries: 0 };
+    let what = format!("folder {} on the volume", path.display());
+    let mut walk = Walk { root, top: path, what: &what, files: Vec::new(), entries: 0 };
     walk.folder(Path::new(""), 0)?;
-    walk.files.sort_by(|a, b| a.name.cmp(&b.name));
-    match walk.files.is_empty() {
-        true => Err(OriginError::NothingMatches {
-            what: format!("folder {} on the volume", path.display()),
-            found: "none".to_owned(),
-        }),
-        false => Ok(walk.files),
-    }
+    let mut files = walk.files;
+    files.sort_by(|a, b| a.name.cmp(&b.name));
+    let names: Vec<&str> = files.iter().map(|file| file.name.as_str()).collect();
+    let chosen = choose(&Wish { what: &what, files: &[], ignore: &[] }, &names)?;
+    files.retain(|file| chosen.contains(&file.name));
+    Ok(files)
 }
 
 fn file(name: String, path: PathBuf, size: u64) -> ResolvedFile {
@@ -144,6 +142,7 @@ struct Walk<'a> {
     root: &'a Path,
     /// The folder that was asked for, below `root`.
     top: &'a Path,
+    what: &'a str,
     files: Vec<ResolvedFile>,
     entries: usize,
 }
@@ -158,7 +157,8 @@ impl Walk<'_> {
             let entry = entry.map_err(failed)?;
             self.entries += 1;
             if self.entries > MAX_ENTRIES {
-                return Err(self.too_many(self.entries, MAX_ENTRIES));
+                let (what, found) = (self.what.to_owned(), self.entries);
+                return Err(OriginError::TooManyFiles { what, found, limit: MAX_ENTRIES });
             }
             let name = entry.file_name().to_string_lossy().into_owned();
             if name.starts_with('.') {
@@ -182,16 +182,8 @@ impl Walk<'_> {
         if metadata.is_dir() {
             return if depth < MAX_DEPTH { self.folder(below, depth + 1) } else { Ok(()) };
         }
-        if self.files.len() == MAX_FILES {
-            return Err(self.too_many(MAX_FILES + 1, MAX_FILES));
-        }
         self.files.push(file(below.to_string_lossy().into_owned(), path, metadata.len()));
         Ok(())
-    }
-
-    fn too_many(&self, found: usize, limit: usize) -> OriginError {
-        let what = format!("folder {} on the volume", self.top.display());
-        OriginError::TooManyFiles { what, found, limit }
     }
 }
 
@@ -232,20 +224,24 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_folder_is_all_its_files_and_bounded() {
+    async fn a_folder_is_the_files_that_a_model_needs_and_bounded() {
         let root = tempfile::tempdir().unwrap();
         std::fs::create_dir_all(root.path().join("m/unet")).unwrap();
-        for name in ["m/model_index.json", "m/unet/b.safetensors", "m/.hidden"] {
-            std::fs::write(root.path().join(name), b"xy").unwrap();
+        let unet = "unet/diffusion_pytorch_model";
+        for name in ["model_index.json", ".hidden", &format!("{unet}.safetensors"), &format!("{unet}.bin")] {
+            std::fs::write(root.path().join("m").join(name), b"xy").unwrap();
         }
         symlink("../..", root.path().join("m/up")).unwrap();
         let files = resolve(root.path(), "m").await.unwrap();
         let names: Vec<_> = files.iter().map(|file| (file.name.as_str(), file.size_bytes)).collect();
-        assert_eq!(names, [("model_index.json", Some(2)), ("unet/b.safetensors", Some(2))]);
-        let lone = resolve(root.path(), "m/unet/b.safetensors").await.unwrap();
-        assert_eq!((lone.len(), lone[0].name.as_str()), (1, "b.safetensors"));
-        for index in 0..MAX_FILES {
-            std::fs::write(root.path().join(format!("m/{index}.json")), b"{}").unwrap();
+        let weights = format!("{unet}.safetensors");
+        assert_eq!(names, [("model_index.json", Some(2)), (weights.as_str(), Some(2))]);
+        let lone = resolve(root.path(), &format!("m/{weights}")).await.unwrap();
+        assert_eq!((lone.len(), lone[0].name.as_str()), (1, "diffusion_pytorch_model.safetensors"));
+        std::fs::create_dir(root.path().join("empty")).unwrap();
+        assert_eq!(resolve(root.path(), "empty").await.unwrap_err().reason(), "NoFiles");
+        for index in 0..MAX_ENTRIES {
+            File::create(root.path().join(format!("m/{index}.json"))).unwrap();
         }
         assert_eq!(resolve(root.path(), "m").await.unwrap_err().reason(), "TooManyFiles");
     }

@@ -3,6 +3,7 @@
 mod engine;
 mod facade;
 mod files;
+mod hub;
 mod origin;
 mod poll;
 mod ranged;
@@ -10,6 +11,7 @@ mod worker;
 
 pub use facade::FakeFacade;
 pub use files::{file_of, lora, sha256_hex, tiny_checkpoint, with_header};
+pub use hub::{COMMIT, Holdings, Hub, VERSION};
 pub use origin::{Origin, Reply};
 pub use poll::eventually;
 pub use ranged::{Fault, RangedServer};
