@@ -93,6 +93,7 @@ async fn import_files(
     let is_folder = intake.skeleton.is_some();
     let wanted: Vec<_> =
         resolved.iter().filter(|file| folder::is_wanted(&file.name, &names, is_folder)).collect();
+    meter.expect(wanted.iter().map(|file| file.size_bytes));
     let mut files: Vec<ImportedFile> = Vec::with_capacity(wanted.len());
     for (index, file) in wanted.iter().enumerate() {
         let fetched = fetcher.fetch(task, file, index, !is_folder, meter).await?;

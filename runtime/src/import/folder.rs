@@ -93,7 +93,8 @@ pub(super) fn is_wanted(name: &str, all: &[String], in_folder: bool) -> bool {
     let twin = super::content::safetensors_name(name);
     let has_twin = role_of(name) == Role::Weights && twin != name && all.contains(&twin);
     let unread = ["tokenizer/", "tokenizer_2/", "safety_checker/", "feature_extractor/"];
-    !has_twin && !(in_folder && unread.iter().any(|folder| name.starts_with(folder)))
+    let is_unread = in_folder && unread.iter().any(|folder| name.starts_with(folder));
+    !has_twin && !is_unread
 }
 
 #[cfg(test)]
@@ -102,7 +103,7 @@ mod tests {
 
     #[test]
     fn the_unet_comes_first_and_side_files_last() {
-        let mut names = vec![
+        let mut names = [
             "model_index.json",
             "vae/diffusion_pytorch_model.safetensors",
             "unet/config.json",

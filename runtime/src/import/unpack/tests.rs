@@ -190,7 +190,7 @@ fn links_devices_and_doubles_end_it() {
     for kind in [Symlink, Link, Char, Block, Fifo, GNUSparse] {
         let tar = [tar_entry("m.safetensors", kind, b""), tar_of(&[("a.json", b"{}")])].concat();
         let error = unpacked(&tar, &bounds()).unwrap_err();
-        assert_eq!(error.retriable(), false, "{kind:?}: {error:?}");
+        assert!(!error.retriable(), "{kind:?}: {error:?}");
         assert!(matches!(error.reason(), "ArchiveRefused" | "ArchiveDamaged"), "{kind:?}: {error:?}");
     }
     for (mode, what) in [(0o120_777, "a symbolic link"), (0o060_644, "a device"), (0o010_644, "a device")] {
