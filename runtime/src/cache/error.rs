@@ -8,6 +8,8 @@ use crate::fetch::FetchError;
 pub enum CacheError {
     #[error("\"{sha256}\" is not a sha256")]
     BadHash { sha256: String },
+    #[error("model {model} calls a file \"{name}\", which is no plain relative path; import it anew")]
+    BadName { model: String, name: String },
     #[error("the presigned address is not a URL")]
     BadUrl { source: url::ParseError },
     #[error("the transfer failed")]
@@ -30,7 +32,7 @@ impl CacheError {
     /// Stable CamelCase word.
     pub fn reason(&self) -> &'static str {
         match self {
-            Self::BadHash { .. } | Self::BadUrl { .. } => "BadModelFile",
+            Self::BadHash { .. } | Self::BadName { .. } | Self::BadUrl { .. } => "BadModelFile",
             Self::Fetch { source } => match source.reason() {
                 // The "source" of an import is where a user pointed; here it is Easel's own store.
                 "NoDiskSpace" | "DiskWriteFailed" => source.reason(),
@@ -48,6 +50,7 @@ impl CacheError {
             // Also a 403 or 404: the presigned address has run out, the next one is good.
             Self::Fetch { .. } | Self::Full { .. } | Self::Directory { .. } => true,
             Self::BadHash { .. }
+            | Self::BadName { .. }
             | Self::BadUrl { .. }
             | Self::LargerThanCache { .. }
             | Self::Corrupt { .. } => false,

@@ -1,106 +1,66 @@
-//! Which files are in the cache, which of them are in use, and which goes first. No I/O.
+//! Which files of the cache go first. No I/O.
 
-use std::collections::HashMap;
+use std::time::SystemTime;
 
-/// Files by sha256.
-#[derive(Debug, Default)]
-pub(super) struct Index {
-    files: HashMap<String, Entry>,
-    /// Counts uses; the smallest is the longest ago.
-    clock: u64,
+/// A file in the cache directory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Entry {
+    pub(super) sha256: String,
+    /// Bytes on the disk.
+    pub(super) size: u64,
+    pub(super) last_used: SystemTime,
+    /// Whole, or left by a transfer that ended in the middle.
+    pub(super) whole: bool,
 }
 
-#[derive(Debug)]
-struct Entry {
-    size: u64,
-    last_used: u64,
-    pins: usize,
+/// Bytes of all.
+pub(super) fn total(entries: &[Entry]) -> u64 {
+    entries.iter().map(|entry| entry.size).fold(0, u64::saturating_add)
 }
 
-impl Index {
-    pub(super) fn total(&self) -> u64 {
-        self.files.values().map(|entry| entry.size).sum()
-    }
+/// In which order files give way: first what transfers left behind, then the least recently used.
+pub(super) fn oldest_first(mut entries: Vec<Entry>) -> Vec<Entry> {
+    entries.sort_by(|a, b| (a.whole, a.last_used, &a.sha256).cmp(&(b.whole, b.last_used, &b.sha256)));
+    entries
+}
 
-    /// Bytes of files that may not be removed.
-    pub(super) fn pinned(&self) -> u64 {
-        self.files.values().filter(|entry| entry.pins > 0).map(|entry| entry.size).sum()
-    }
-
-    pub(super) fn add(&mut self, sha256: &str, size: u64) {
-        self.clock += 1;
-        let entry = Entry { size, last_used: self.clock, pins: 0 };
-        self.files.insert(sha256.to_owned(), entry);
-    }
-
-    /// Marks a file as in use, if it is here.
-    pub(super) fn pin(&mut self, sha256: &str) -> bool {
-        self.clock += 1;
-        let Some(entry) = self.files.get_mut(sha256) else { return false };
-        entry.pins += 1;
-        entry.last_used = self.clock;
-        true
-    }
-
-    pub(super) fn unpin(&mut self, sha256: &str) {
-        if let Some(entry) = self.files.get_mut(sha256) {
-            entry.pins = entry.pins.saturating_sub(1);
-        }
-    }
-
-    /// The files to remove, least recently used first, so that `need` more bytes stay within `limit`. `None` when
-    /// even all that are not in use do not suffice; nothing is taken out of the index then.
-    pub(super) fn evict(&mut self, need: u64, limit: u64) -> Option<Vec<String>> {
-        let mut excess = self.total().saturating_add(need).saturating_sub(limit);
-        let mut idle: Vec<_> = self.files.iter().filter(|(_, entry)| entry.pins == 0).collect();
-        idle.sort_by_key(|(_, entry)| entry.last_used);
-        let mut victims = Vec::new();
-        for (sha256, entry) in idle {
-            if excess == 0 {
-                break;
-            }
-            excess = excess.saturating_sub(entry.size);
-            victims.push(sha256.clone());
-        }
-        if excess > 0 {
-            return None;
-        }
-        self.files.retain(|sha256, _| !victims.contains(sha256));
-        Some(victims)
-    }
+/// How many bytes have to go, so that `need` more stay within the limit and fit the disk.
+pub(super) fn excess(total: u64, need: u64, limit: Option<u64>, free: u64) -> u64 {
+    let over_limit = limit.map_or(0, |limit| total.saturating_add(need).saturating_sub(limit));
+    over_limit.max(need.saturating_sub(free))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
-    fn index(files: &[(&str, u64)]) -> Index {
-        let mut index = Index::default();
-        files.iter().for_each(|(name, size)| index.add(name, *size));
-        index
+    fn entry(sha256: &str, used: u64, whole: bool) -> Entry {
+        let last_used = SystemTime::UNIX_EPOCH + Duration::from_secs(used);
+        Entry { sha256: sha256.to_owned(), size: 4, last_used, whole }
     }
 
     #[test]
-    fn the_least_recently_used_goes_first() {
-        let mut index = index(&[("a", 4), ("b", 4), ("c", 4)]);
-        assert!(index.pin("a"));
-        index.unpin("a");
-        assert_eq!(index.evict(1, 12), Some(vec!["b".to_owned()]));
-        assert_eq!(index.evict(4, 12), Some(vec![]));
-        assert_eq!(index.evict(12, 12), Some(vec!["c".to_owned(), "a".to_owned()]));
-        assert_eq!(index.total(), 0);
+    fn leavings_go_first_and_then_the_least_recently_used() {
+        let entries = [entry("a", 3, true), entry("b", 1, true), entry("c", 9, false), entry("d", 2, true)];
+        let order = oldest_first(entries.to_vec());
+        let names: Vec<_> = order.iter().map(|entry| entry.sha256.as_str()).collect();
+        assert_eq!(names, ["c", "b", "d", "a"]);
+        assert_eq!(total(&order), 16);
     }
 
     #[test]
-    fn what_is_in_use_is_never_removed() {
-        let mut index = index(&[("a", 4), ("b", 4)]);
-        assert!(index.pin("a") && index.pin("a"));
-        index.unpin("a");
-        assert_eq!(index.evict(9, 12), None, "only 8 of 12 can be made free");
-        assert_eq!((index.total(), index.pinned()), (8, 4), "a refusal removes nothing");
-        assert_eq!(index.evict(8, 12), Some(vec!["b".to_owned()]));
-        index.unpin("a");
-        assert_eq!(index.evict(12, 12), Some(vec!["a".to_owned()]));
-        assert!(!index.pin("a"));
+    fn both_the_limit_and_the_disk_bound_what_stays() {
+        for (total, need, limit, free, want) in [
+            (8, 4, Some(12), 100, 0),
+            (8, 5, Some(12), 100, 1),
+            (8, 5, None, 100, 0),
+            (8, 5, None, 3, 2),
+            (8, 5, Some(12), 3, 2),
+            (u64::MAX, 5, Some(12), 0, u64::MAX - 12),
+        ] {
+            assert_eq!(excess(total, need, limit, free), want, "{total} {need} {limit:?} {free}");
+        }
     }
 }

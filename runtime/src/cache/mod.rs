@@ -2,7 +2,12 @@
 
 mod disk;
 mod error;
+mod folder;
 mod index;
+mod locks;
 
-pub use disk::{CachedFile, DiskCache};
+pub use disk::{CachedFile, CachedModel, DiskCache};
 pub use error::CacheError;
+
+#[cfg(test)]
+mod tests;

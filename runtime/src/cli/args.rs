@@ -4,7 +4,9 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use super::convert::ConvertArgs;
 use super::generate::GenerateArgs;
+use super::merge::MergeArgs;
 use crate::import::ImportConfig;
 use crate::worker::ServeConfig;
 
@@ -47,6 +49,10 @@ pub enum Command {
     Generate(Box<GenerateArgs>),
     /// Tell what a weight file is, from its header alone
     Inspect(InspectArgs),
+    /// Merge two or three checkpoints into one
+    Merge(Box<MergeArgs>),
+    /// Rewrite a PyTorch checkpoint as safetensors, without running anything in it
+    Convert(ConvertArgs),
 }
 
 #[derive(Debug, Clone, Args)]

@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use easel_diffusion::Inspection;
+use easel_diffusion::{AdapterFacts, Inspection, Thumbnail};
 use easel_protocol::FailureReport;
 
 use super::args::{InspectArgs, InspectFormat};
@@ -37,7 +37,27 @@ fn table(inspection: &Inspection) -> String {
         ("size", format!("{} bytes", inspection.size_bytes)),
         ("title", inspection.title.clone().map_or_else(unknown, printable)),
     ];
-    rows.iter().map(|(name, value)| format!("{name:<16} {value}\n")).collect()
+    let about = &inspection.about;
+    let words = about.trigger_words.join(", ");
+    // Only what is there: most files are no adapters and say nothing about themselves.
+    let more = [
+        ("network", inspection.adapter.as_ref().map(|adapter| adapter.network.to_string())),
+        ("rank", inspection.adapter.as_ref().and_then(ranks)),
+        ("trigger words", (!words.is_empty()).then(|| printable(words))),
+        ("base model", about.base_model.clone().map(printable)),
+        ("thumbnail", about.thumbnail.as_ref().map(picture)),
+    ];
+    let more = more.into_iter().filter_map(|(name, value)| Some((name, value?)));
+    rows.into_iter().chain(more).map(|(name, value)| format!("{name:<16} {value}\n")).collect()
+}
+
+fn ranks(adapter: &AdapterFacts) -> Option<String> {
+    let ranks: Vec<String> = adapter.ranks.iter().map(u32::to_string).collect();
+    (!ranks.is_empty()).then(|| ranks.join(", "))
+}
+
+fn picture(thumbnail: &Thumbnail) -> String {
+    format!("{}, {} bytes", thumbnail.media_type(), thumbnail.bytes().len())
 }
 
 /// The title comes out of the file: control characters could rewrite what the terminal shows.
@@ -48,6 +68,29 @@ fn printable(text: String) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_table_tells_what_an_adapter_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("x.safetensors");
+        let json = r#"{"__metadata__":{"ss_tag_frequency":"{\"a\":{\"zorb\":3,\"red\":1}}","ss_base_model_version":"sd_v1"},
+            "lora_unet_mid_block_attentions_0_proj_in.lora_down.weight":{"dtype":"F16","shape":[8,4,1,1],"data_offsets":[0,64]},
+            "lora_unet_mid_block_resnets_0_conv1.lora_down.weight":{"dtype":"F16","shape":[4,2,3,3],"data_offsets":[64,208]}}"#;
+        let mut bytes = (json.len() as u64).to_le_bytes().to_vec();
+        bytes.extend(json.as_bytes());
+        bytes.resize(bytes.len() + 208, 0);
+        std::fs::write(&path, bytes).unwrap();
+        let text = table(&easel_diffusion::inspect(&path).unwrap());
+        for line in [
+            "network          LoCon",
+            "rank             4, 8",
+            "trigger words    zorb, red",
+            "base model       sd_v1",
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line} in\n{text}");
+        }
+        assert!(!text.contains("thumbnail"));
+    }
 
     #[test]
     fn a_title_cannot_drive_the_terminal() {

@@ -2,11 +2,15 @@
 
 mod args;
 mod bar;
+mod convert;
 mod generate;
 mod inspect;
 mod logging;
+mod merge;
 mod run;
 
 pub use args::{Cli, Command, InspectArgs, InspectFormat, LogFormat, Logging};
+pub use convert::ConvertArgs;
 pub use generate::GenerateArgs;
+pub use merge::{MergeArgs, MergeMethod, MergePrecision};
 pub use run::main;

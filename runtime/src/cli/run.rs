@@ -10,7 +10,7 @@ use easel_protocol::FailureReport;
 use easel_protocol::import::ImportResult;
 
 use super::args::{Cli, Command};
-use super::{generate, inspect, logging};
+use super::{convert, generate, inspect, logging, merge};
 use crate::engine::{DiffusionEngine, memory_limit_bytes, size_thread_pool};
 use crate::import::{ImportConfig, ImportError, import};
 use crate::worker::{ServeConfig, Shutdown, serve};
@@ -29,6 +29,8 @@ pub fn main() -> ExitCode {
         Command::Import(config) => run_import(&config),
         Command::Generate(args) => told(generate::run(&args)),
         Command::Inspect(args) => told(inspect::run(&args)),
+        Command::Merge(args) => told(merge::run(&args)),
+        Command::Convert(args) => told(convert::run(&args)),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

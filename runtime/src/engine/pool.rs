@@ -1,5 +1,6 @@
 //! The models in memory: loaded on demand, dropped by least recent use when the budget is spent.
 
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -7,7 +8,7 @@ use easel_protocol::FailureReport;
 use easel_protocol::worker::ModelFile;
 
 use super::api::{Engine, EngineError, LoadedModel, ModelLabel};
-use crate::cache::{CacheError, CachedFile, DiskCache};
+use crate::cache::{CacheError, CachedModel, DiskCache};
 use crate::fetch;
 use crate::worker::Metrics;
 
@@ -19,16 +20,21 @@ pub struct ModelPool {
     /// Bytes of weights to keep. A single model above it is still loaded: whether it fits is the kernel's call.
     budget_bytes: u64,
     entries: Mutex<Vec<Entry>>,
+    /// Models of several files, by their name.
+    folders: Mutex<HashMap<String, Vec<ModelFile>>>,
     /// Held while a model is loaded: two at a time would double the peak.
     loading: Arc<tokio::sync::Mutex<()>>,
 }
 
 struct Entry {
+    /// Of the file that a job names.
     sha256: String,
+    /// Of all its files, in order: two models may share the one that a job names.
+    parts: Vec<String>,
     model: Arc<dyn LoadedModel>,
     last_used: Instant,
-    /// The weights may be mapped from it, so it stays in the cache as long as the model is here.
-    _file: CachedFile,
+    /// The weights may be mapped from its files, so they stay in the cache as long as the model is here.
+    _files: CachedModel,
 }
 
 /// A model ready for use.
@@ -71,12 +77,33 @@ impl ModelPool {
         metrics: Arc<Metrics>,
         budget_bytes: u64,
     ) -> Self {
-        Self { engine, cache, metrics, budget_bytes, entries: Mutex::default(), loading: Arc::default() }
+        Self {
+            engine,
+            cache,
+            metrics,
+            budget_bytes,
+            entries: Mutex::default(),
+            folders: Mutex::default(),
+            loading: Arc::default(),
+        }
     }
 
     /// sha256 of every model in memory.
     pub fn held(&self) -> Vec<String> {
         self.entries().iter().map(|entry| entry.sha256.clone()).collect()
+    }
+
+    /// Says which models are folders, each with all its files. A job names just one of them. To be said again when
+    /// the addresses are new.
+    pub fn set_folders(&self, folders: HashMap<String, Vec<ModelFile>>) {
+        *self.folders.lock().unwrap_or_else(PoisonError::into_inner) = folders;
+    }
+
+    /// All files of the model that `file` is of.
+    fn files_of(&self, file: &ModelFile) -> Vec<ModelFile> {
+        let folders = self.folders.lock().unwrap_or_else(PoisonError::into_inner);
+        let folder = folders.get(&file.model).filter(|files| files.iter().any(|f| f.sha256 == file.sha256));
+        folder.cloned().unwrap_or_else(|| vec![file.clone()])
     }
 
     /// The model of `file`, from memory, disk or the network, in this order. May be dropped at any time: the
@@ -89,29 +116,32 @@ impl ModelPool {
         file: &ModelFile,
         on_progress: &mut (dyn FnMut(LoadStage) + Send),
     ) -> Result<Loaded, PoolError> {
-        if let Some(model) = self.lookup(&file.sha256) {
+        let files = self.files_of(file);
+        let parts: Vec<_> = files.iter().map(|file| file.sha256.clone()).collect();
+        if let Some(model) = self.lookup(&parts) {
             return Ok(Loaded { model, took: Duration::ZERO });
         }
         let started = Instant::now();
         let guard = self.loading.clone().lock_owned().await;
-        if let Some(model) = self.lookup(&file.sha256) {
+        if let Some(model) = self.lookup(&parts) {
             return Ok(Loaded { model, took: started.elapsed() });
         }
-        let cached = self.fetch(file, on_progress).await.map_err(|source| PoolError::Fetch {
+        let cached = self.fetch(&files, on_progress).await.map_err(|source| PoolError::Fetch {
             model: file.model.clone(),
             file: file.file_name.clone(),
             source,
         })?;
         on_progress(LoadStage::Loading);
-        self.make_room(file.size_bytes);
+        self.make_room(files.iter().map(|file| file.size_bytes).fold(0, u64::saturating_add));
         let began = Instant::now();
         let model = self.load(file, &cached, guard).await?;
         self.metrics.stage("load", began.elapsed());
         self.keep(Entry {
             sha256: file.sha256.clone(),
+            parts,
             model: model.clone(),
             last_used: Instant::now(),
-            _file: cached,
+            _files: cached,
         });
         Ok(Loaded { model, took: started.elapsed() })
     }
@@ -123,16 +153,15 @@ impl ModelPool {
         self.report(&entries);
     }
 
-    /// A model in memory keeps its file on disk; when the disk is full, idle models give way.
+    /// A model in memory keeps its files on disk; when the disk is full, idle models give way.
     async fn fetch(
         &self,
-        file: &ModelFile,
+        files: &[ModelFile],
         on_progress: &mut (dyn FnMut(LoadStage) + Send),
-    ) -> Result<CachedFile, CacheError> {
+    ) -> Result<CachedModel, CacheError> {
         loop {
-            let fetched =
-                self.cache.get(file, &mut |progress| on_progress(LoadStage::Downloading(progress))).await;
-            match fetched {
+            let mut on_progress = |progress| on_progress(LoadStage::Downloading(progress));
+            match self.cache.get_model(files, &mut on_progress).await {
                 Err(CacheError::Full { .. }) if drop_oldest_idle(&mut self.entries()) => {}
                 other => return other,
             }
@@ -142,7 +171,7 @@ impl ModelPool {
     async fn load(
         &self,
         file: &ModelFile,
-        cached: &CachedFile,
+        cached: &CachedModel,
         guard: tokio::sync::OwnedMutexGuard<()>,
     ) -> Result<Arc<dyn LoadedModel>, PoolError> {
         let engine = self.engine.clone();
@@ -165,9 +194,9 @@ impl ModelPool {
         Err(PoolError::Load { model: file.model.clone(), file: file.file_name.clone(), report })
     }
 
-    fn lookup(&self, sha256: &str) -> Option<Arc<dyn LoadedModel>> {
+    fn lookup(&self, parts: &[String]) -> Option<Arc<dyn LoadedModel>> {
         let mut entries = self.entries();
-        let entry = entries.iter_mut().find(|entry| entry.sha256 == sha256)?;
+        let entry = entries.iter_mut().find(|entry| entry.parts == parts)?;
         entry.last_used = Instant::now();
         Some(entry.model.clone())
     }

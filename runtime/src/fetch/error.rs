@@ -21,6 +21,8 @@ pub enum FetchError {
     Truncated { url: RedactedUrl, received: u64, expected: u64 },
     #[error("{url}: asked to continue at byte {asked}, the server continued elsewhere")]
     WrongRange { url: RedactedUrl, asked: u64 },
+    #[error("{url}: the file at the server became another one while it was transferred")]
+    Changed { url: RedactedUrl },
     #[error("{url}: the file has {size} bytes, the limit is {limit}")]
     TooLarge { url: RedactedUrl, size: u64, limit: u64 },
     #[error("{url}: the file needs {need} bytes, the working directory has {free} free")]
@@ -44,6 +46,7 @@ impl FetchError {
             Self::Stalled { .. } => "SourceStalled",
             Self::Broken { .. } | Self::Truncated { .. } => "SourceTruncated",
             Self::WrongRange { .. } => "SourceRangeWrong",
+            Self::Changed { .. } => "SourceChanged",
             Self::TooLarge { .. } => "FileTooLarge",
             Self::NoRoom { .. } => "NoDiskSpace",
             Self::Write { .. } => "DiskWriteFailed",
@@ -58,6 +61,7 @@ impl FetchError {
             | Self::Broken { .. }
             | Self::Truncated { .. }
             | Self::WrongRange { .. }
+            | Self::Changed { .. }
             | Self::NoRoom { .. }
             | Self::Write { .. } => true,
             Self::Status { status, .. } => {
@@ -71,7 +75,8 @@ impl FetchError {
     /// Is the way of the bytes at fault, so that this process should ask again at once?
     pub(super) fn in_transit(&self) -> bool {
         match self {
-            Self::NoRoom { .. } | Self::Write { .. } => false,
+            // What changed is not mended by asking for the rest of it: the transfer starts anew.
+            Self::NoRoom { .. } | Self::Write { .. } | Self::Changed { .. } => false,
             other => other.retriable(),
         }
     }

@@ -52,6 +52,16 @@ impl Receiver {
         Ok(receiver)
     }
 
+    /// Writes to `path`, and keeps nothing of what is there: it may be another version of the file.
+    ///
+    /// # Errors
+    /// [`FetchError::Write`].
+    pub async fn empty_file(path: &Path) -> Result<Self, FetchError> {
+        let opened = OpenOptions::new().write(true).create(true).truncate(true).open(path).await;
+        let file = opened.map_err(|source| FetchError::Write { path: path.to_owned(), source })?;
+        Ok(Self { file: Some((path.to_owned(), file)), ..Self::hash_only() })
+    }
+
     /// Bytes received so far.
     pub fn len(&self) -> u64 {
         self.len

@@ -3,23 +3,40 @@
 use bytes::Bytes;
 use futures::StreamExt;
 use futures::stream::BoxStream;
-use http::header::{ACCEPT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, ETAG, IF_RANGE, LAST_MODIFIED, RANGE};
+use http::header::{
+    ACCEPT_ENCODING, ACCEPT_RANGES, CONTENT_LENGTH, CONTENT_RANGE, ETAG, IF_RANGE, LAST_MODIFIED, RANGE,
+};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use url::Url;
 
 use super::error::FetchError;
 use crate::net::{GuardedClient, RedactedUrl, RequestError};
 
+/// Which bytes to ask for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Span {
+    pub from: u64,
+    /// The first byte after the span; `None`: up to the file's end.
+    pub to: Option<u64>,
+}
+
+impl Span {
+    /// All from `from` on.
+    pub fn after(from: u64) -> Self {
+        Self { from, to: None }
+    }
+}
+
 /// A file on a server.
 pub trait Source: Sync {
     /// For messages.
     fn name(&self) -> RedactedUrl;
 
-    /// Asks for the bytes from `from` on, under the condition that the file is still the one of `validator`.
+    /// Asks for the bytes of `span`, under the condition that the file is still the one of `validator`.
     /// A server may answer with the whole file instead; [`Opened::start`] tells.
     fn open(
         &self,
-        from: u64,
+        span: Span,
         validator: Option<&HeaderValue>,
     ) -> impl Future<Output = Result<Opened, FetchError>> + Send;
 }
@@ -32,6 +49,8 @@ pub struct Opened {
     pub total: Option<u64>,
     /// Strong ETag or date of last change.
     pub validator: Option<HeaderValue>,
+    /// The server says that it can be asked for parts of the file.
+    pub ranges: bool,
     pub body: BoxStream<'static, reqwest::Result<Bytes>>,
 }
 
@@ -46,12 +65,12 @@ impl Source for PlainSource {
         (&self.url).into()
     }
 
-    async fn open(&self, from: u64, validator: Option<&HeaderValue>) -> Result<Opened, FetchError> {
-        let request = self.http.get(self.url.clone()).headers(range_headers(from, validator));
+    async fn open(&self, span: Span, validator: Option<&HeaderValue>) -> Result<Opened, FetchError> {
+        let request = self.http.get(self.url.clone()).headers(range_headers(span, validator));
         let sent = request.send().await;
         let response =
             sent.map_err(|error| FetchError::Connect { url: self.name(), source: error.without_url() })?;
-        understand(self.name(), from, response)
+        understand(self.name(), span, response)
     }
 }
 
@@ -68,22 +87,27 @@ impl Source for GuardedSource {
         (&self.url).into()
     }
 
-    async fn open(&self, from: u64, validator: Option<&HeaderValue>) -> Result<Opened, FetchError> {
-        let sent = self.client.get(&self.url, &range_headers(from, validator), &self.secrets).await;
+    async fn open(&self, span: Span, validator: Option<&HeaderValue>) -> Result<Opened, FetchError> {
+        let sent = self.client.get(&self.url, &range_headers(span, validator), &self.secrets).await;
         let response = sent.map_err(|error| match error {
             RequestError::Refused(refusal) => FetchError::Refused(refusal),
             RequestError::Http { url, source } => FetchError::Connect { url, source },
         })?;
-        understand(self.name(), from, response)
+        understand(self.name(), span, response)
     }
 }
 
-fn range_headers(from: u64, validator: Option<&HeaderValue>) -> HeaderMap {
+fn range_headers(span: Span, validator: Option<&HeaderValue>) -> HeaderMap {
     let mut headers = HeaderMap::new();
     // Sizes, ranges and hashes are those of the file, not of a compressed form of it.
     headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
-    if from > 0 {
-        let range = HeaderValue::try_from(format!("bytes={from}-"));
+    let Span { from, to } = span;
+    if from > 0 || to.is_some() {
+        let range = match to {
+            Some(to) => format!("bytes={from}-{}", to.saturating_sub(1)),
+            None => format!("bytes={from}-"),
+        };
+        let range = HeaderValue::try_from(range);
         headers.insert(RANGE, range.expect("digits are a header value"));
         if let Some(validator) = validator {
             headers.insert(IF_RANGE, validator.clone());
@@ -92,13 +116,16 @@ fn range_headers(from: u64, validator: Option<&HeaderValue>) -> HeaderMap {
     headers
 }
 
-fn understand(url: RedactedUrl, from: u64, response: reqwest::Response) -> Result<Opened, FetchError> {
+fn understand(url: RedactedUrl, span: Span, response: reqwest::Response) -> Result<Opened, FetchError> {
+    let Span { from, to } = span;
     let headers = response.headers();
     let text = |name| headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
     let (start, total) = match response.status() {
         StatusCode::OK => (0, text(CONTENT_LENGTH).and_then(|length| length.parse().ok())),
         StatusCode::PARTIAL_CONTENT => match text(CONTENT_RANGE).and_then(parse_content_range) {
-            Some((start, total)) if start == from => (start, total),
+            Some(Answered { start, end, total }) if start == from && to.is_none_or(|to| end <= to) => {
+                (start, total)
+            }
             _ => return Err(FetchError::WrongRange { url, asked: from }),
         },
         // Nothing lies beyond `from`: either all is there, or the file shrank.
@@ -112,18 +139,32 @@ fn understand(url: RedactedUrl, from: u64, response: reqwest::Response) -> Resul
         status => return Err(FetchError::Status { url, status }),
     };
     let validator = strong_validator(headers);
+    let ranges = response.status() != StatusCode::OK
+        || text(ACCEPT_RANGES).is_some_and(|units| units.eq_ignore_ascii_case("bytes"));
     let body = match response.status() {
         StatusCode::RANGE_NOT_SATISFIABLE => futures::stream::empty().boxed(),
         _ => response.bytes_stream().boxed(),
     };
-    Ok(Opened { start, total, validator, body })
+    Ok(Opened { start, total, validator, ranges, body })
 }
 
-/// `bytes 5-9/10` is `(5, Some(10))`.
-fn parse_content_range(value: &str) -> Option<(u64, Option<u64>)> {
+/// What a `Content-Range` says.
+#[derive(Debug, PartialEq, Eq)]
+struct Answered {
+    start: u64,
+    /// The first byte after the span.
+    end: u64,
+    total: Option<u64>,
+}
+
+/// `bytes 5-9/10` are the bytes from 5 up to, not including, 10, of 10.
+fn parse_content_range(value: &str) -> Option<Answered> {
     let (range, total) = value.strip_prefix("bytes ")?.split_once('/')?;
-    let (start, _) = range.split_once('-')?;
-    Some((start.parse().ok()?, total.parse().ok()))
+    let (start, last) = range.split_once('-')?;
+    let (start, last): (u64, u64) = (start.parse().ok()?, last.parse().ok()?);
+    let total = total.parse().ok();
+    let end = last.checked_add(1)?;
+    (start < end && total.is_none_or(|total| end <= total)).then_some(Answered { start, end, total })
 }
 
 /// What `If-Range` accepts: a weak ETag promises nothing about bytes (RFC 9110, 13.1.5).
@@ -139,14 +180,18 @@ mod tests {
     #[test]
     fn content_ranges_are_read_strictly() {
         for (value, want) in [
-            ("bytes 5-9/10", Some((5, Some(10)))),
-            ("bytes 0-0/*", Some((0, None))),
+            ("bytes 5-9/10", Some((5, 10, Some(10)))),
+            ("bytes 0-0/*", Some((0, 1, None))),
+            ("bytes 5-10/10", None),
+            ("bytes 5-4/10", None),
+            ("bytes 0-18446744073709551615/*", None),
             ("bytes */10", None),
             ("items 5-9/10", None),
             ("bytes -9/10", None),
             ("", None),
         ] {
-            assert_eq!(parse_content_range(value), want, "{value}");
+            let got = parse_content_range(value).map(|range| (range.start, range.end, range.total));
+            assert_eq!(got, want, "{value}");
         }
     }
 

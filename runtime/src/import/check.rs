@@ -6,6 +6,32 @@ use super::error::ImportError;
 
 /// Files that go along with weights, and are stored unread.
 const SIDE_FILES: &[&str] = &[".json", ".yaml", ".yml", ".txt", ".md"];
+/// Names under which weights are shared.
+const WEIGHTS: &[&str] = &[".safetensors", ".ckpt", ".pt", ".pth", ".bin"];
+
+/// What a file is to a Model, by its name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Role {
+    Weights,
+    /// Goes along with weights: a configuration, a readme.
+    Side,
+    /// A program, a picture, whatever: no part of a Model.
+    Other,
+}
+
+/// For a file that came along with others; one that was asked for by name is weights unless it is a side file.
+pub(super) fn role_of(file_name: &str) -> Role {
+    let lower = file_name.to_ascii_lowercase();
+    let is = |suffixes: &[&str]| suffixes.iter().any(|suffix| lower.ends_with(suffix));
+    // A packer on macOS adds a twin of every file, with attributes.
+    let hidden = lower.split('/').any(|part| part.starts_with('.') || part == "__macosx");
+    match () {
+        () if hidden => Role::Other,
+        () if is(WEIGHTS) => Role::Weights,
+        () if is(SIDE_FILES) => Role::Side,
+        () => Role::Other,
+    }
+}
 
 /// Does this file hold weights?
 pub(super) fn is_weights(file_name: &str) -> bool {
@@ -110,6 +136,21 @@ mod tests {
                     source right";
         assert_eq!(error.to_string(), want);
         assert!(!error.retriable());
+    }
+
+    #[test]
+    fn what_comes_along_is_kept_by_its_name() {
+        for (name, want) in [
+            ("unet/diffusion_pytorch_model.safetensors", Role::Weights),
+            ("pytorch_model.BIN", Role::Weights),
+            ("unet/config.json", Role::Side),
+            ("setup.py", Role::Other),
+            ("sample.png", Role::Other),
+            (".git/a.safetensors", Role::Other),
+            ("__MACOSX/._m.ckpt", Role::Other),
+        ] {
+            assert_eq!(role_of(name), want, "{name}");
+        }
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use url::Url;
 
+use crate::fetch::{CONNECTIONS, PART_BYTES};
 use crate::net::AddressPolicy;
 
 #[derive(Debug, Clone, Args)]
@@ -36,6 +37,14 @@ pub struct ImportConfig {
     /// Repetitions in a row that bring no new byte before a transfer fails
     #[arg(long, env = "EASEL_FETCH_RETRIES", value_name = "COUNT", default_value_t = 5)]
     pub fetch_retries: u32,
+    /// Connections that a transfer uses at a time, where the server can be asked for parts of a file
+    #[arg(long, env = "EASEL_FETCH_CONNECTIONS", value_name = "COUNT", default_value_t = CONNECTIONS as u64,
+          value_parser = clap::value_parser!(u64).range(1..=16))]
+    pub fetch_connections: u64,
+    /// Bytes of a part; what is lost of a killed transfer is at most one part per connection
+    #[arg(long, env = "EASEL_FETCH_PART_BYTES", value_name = "BYTES", default_value_t = PART_BYTES,
+          value_parser = clap::value_parser!(u64).range(65_536..))]
+    pub fetch_part_bytes: u64,
     /// Where to leave the result
     #[arg(long, env = "EASEL_TERMINATION_LOG", value_name = "FILE", default_value = "/dev/termination-log")]
     pub termination_log: PathBuf,

@@ -1,9 +1,11 @@
 //! Why an import failed.
 
 use easel_diffusion::InspectError;
+use easel_diffusion::weights::ConvertError;
 use easel_protocol::FailureReport;
 
 use super::origins::OriginError;
+use super::unpack::UnpackError;
 use crate::facade::CallError;
 use crate::fetch::FetchError;
 
@@ -31,6 +33,14 @@ pub enum ImportError {
     Checksum { file: String, expected: String, actual: String },
     #[error("{file} is not usable")]
     Inspect { file: String, source: Box<InspectError> },
+    #[error("{file} cannot be unpacked")]
+    Unpack { file: String, source: UnpackError },
+    #[error("{file} is a pickle that cannot be rewritten as safetensors")]
+    Convert { file: String, source: Box<ConvertError> },
+    #[error("the Model has two files of the name {name}")]
+    TwoOfAName { name: String },
+    #[error("the Model has {found} files, at most {limit} are imported; name fewer")]
+    TooManyFiles { found: usize, limit: usize },
     #[error("{file} cannot be read: the reader stopped")]
     InspectorPanicked { file: String, source: tokio::task::JoinError },
     #[error("{file}: the Model says type {wanted}, the file is {found}; set spec.type or the source right")]
@@ -70,6 +80,10 @@ impl ImportError {
             },
             Self::Checksum { .. } => "ChecksumMismatch",
             Self::Inspect { source, .. } => source.reason(),
+            Self::Unpack { source, .. } => source.reason(),
+            Self::Convert { source, .. } => source.reason(),
+            Self::TwoOfAName { .. } => "AmbiguousFiles",
+            Self::TooManyFiles { .. } => "TooManyFiles",
             Self::InspectorPanicked { .. } => "InspectorPanicked",
             Self::WrongType { .. } => "WrongModelType",
             Self::UnknownFamily { .. } => "UnknownFamily",
@@ -95,7 +109,11 @@ impl ImportError {
             // A 403 is an address of ours that ran out; the next try gets a fresh one.
             Self::ReadStored { .. } => self.reason() == "StoreReadFailed",
             Self::Inspect { source, .. } => source.retriable(),
+            Self::Unpack { source, .. } => source.retriable(),
+            Self::Convert { source, .. } => source.retriable(),
             Self::NoFiles
+            | Self::TwoOfAName { .. }
+            | Self::TooManyFiles { .. }
             | Self::BadUrl { .. }
             | Self::BadHeader { .. }
             | Self::Client { .. }

@@ -1,27 +1,30 @@
-//! From an origin to a hash and an inspected header.
+//! From an origin into the working directory, with the hash that was asked for.
 
-use std::io::Read;
+use std::io::{Seek, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use easel_diffusion::Inspection;
 use easel_protocol::import::ImportTask;
 use futures::StreamExt;
+use sha2::{Digest, Sha256};
 use tokio::time::{sleep, timeout};
+use url::Url;
 
 use super::check::{check_type, is_weights};
+use super::content::{Piece, foreign_format, inspect};
 use super::error::ImportError;
 use super::origins::{CopyBounds, ResolvedFile, ResolvedPlace, copy};
 use super::progress::Meter;
 use crate::backoff::Backoff;
 use crate::error::chain;
-use crate::fetch::{FetchError, FetchPolicy, GuardedSource, PlainSource, Received, Receiver, Source, fetch};
+use crate::fetch::{
+    FetchError, FetchPolicy, GuardedSource, PartFile, PlainSource, Received, Receiver, Source, Span, fetch,
+    fetch_file,
+};
 use crate::net::GuardedClient;
 
 /// Enough for the headers of most files in one read.
 const FIRST_READ: usize = 1 << 20;
-/// Tells safetensors from everything else.
-const FIRST_BYTES: u64 = 64;
 /// Tries to read a header before the Job's own retry takes over.
 const PEEK_TRIES: u32 = 4;
 
@@ -33,61 +36,80 @@ pub(super) struct Fetcher {
     pub(super) volume_dir: PathBuf,
     pub(super) stall: Duration,
     pub(super) retries: u32,
+    pub(super) connections: usize,
+    pub(super) part_bytes: u64,
 }
 
 /// A file that was fetched.
 pub(super) struct Fetched {
-    pub(super) received: Received,
-    /// `None` for a side file.
-    pub(super) inspection: Option<Inspection>,
-    pub(super) place: Place,
+    pub(super) piece: Piece,
+    /// The piece's bytes are in the object store already, under this key, and of weights only the header is here.
+    pub(super) key: Option<String>,
+    part: PartFile,
 }
 
-/// Where the bytes are now.
-pub(super) enum Place {
-    /// In the object store, under this key.
-    Stored { key: String },
-    /// In the working directory.
-    Disk { path: PathBuf },
+impl Fetched {
+    /// Removes what the working directory has of it: the next file may need its room.
+    pub(super) async fn clean_up(&self) -> Result<(), ImportError> {
+        let removed = self.part.remove().await;
+        removed.map_err(|source| ImportError::Fetch { file: self.piece.name.clone(), source })
+    }
+}
+
+/// What a look at the first bytes of a stored file says.
+enum Peeked {
+    /// The header of safetensors, and the file's size.
+    Header { bytes: Vec<u8>, size: u64 },
+    /// Something that has to be rewritten or unpacked.
+    Foreign,
 }
 
 impl Fetcher {
-    /// Fetches one file: the `index`-th of the import.
+    /// Fetches one file: the `index`-th of the import. `alone`: it says by itself what it is.
     pub(super) async fn fetch(
         &self,
         task: &ImportTask,
         file: &ResolvedFile,
         index: usize,
+        alone: bool,
         meter: &Meter,
     ) -> Result<Fetched, ImportError> {
         let policy = FetchPolicy {
             stall: self.stall,
             fruitless_retries: self.retries,
             expected_bytes: file.size_bytes,
+            hash_known: file.sha256.is_some(),
+            connections: self.connections,
+            part_bytes: self.part_bytes,
             ..FetchPolicy::new(task.max_bytes)
         };
         // A number as name: what the user called the file stays out of paths.
         let path = self.work_dir.join(format!("import-{index}.part"));
+        let part = PartFile::new(path, identity(task, file));
         let fetched = match &file.place {
             ResolvedPlace::Stored { key, url } => {
                 let source = PlainSource { http: self.plain.clone(), url: url.clone() };
-                self.stored(task, file, &source, policy, key, meter).await?
+                self.stored(task, file, &source, policy, key, part, alone, meter).await?
             }
             ResolvedPlace::Remote { url, secrets } => {
                 let (client, secrets) = (self.guarded.clone(), secrets.clone());
                 let source = GuardedSource { client, url: url.clone(), secrets };
-                self.named_by_user(task, file, &source, policy, path, meter).await?
+                let received = self.to_disk(&source, policy, &part, meter).await;
+                let failed = |source| ImportError::Fetch { file: file.name.clone(), source };
+                arrived(file, received.map_err(failed)?, part).await?
             }
             ResolvedPlace::Volume { path: from } => {
-                let copied = self.copied(task, from, &path, meter).await;
-                self.arrived(task, file, copied?, path).await?
+                let copied = self.copied(task, from, &part, meter).await?;
+                arrived(file, copied, part).await?
             }
         };
-        meter.file_done(fetched.received.size_bytes);
+        meter.file_done(fetched.piece.received.as_ref().map_or(0, |received| received.size_bytes));
         Ok(fetched)
     }
 
-    /// The bytes stay where they are: the header is read first, so that a hostile file is not read to its end.
+    /// Weights that are safetensors, and side files, stay where they are. The header is read first, so that a hostile
+    /// file is not read to its end.
+    #[allow(clippy::too_many_arguments, reason = "one call, from the function above")]
     async fn stored(
         &self,
         task: &ImportTask,
@@ -95,36 +117,44 @@ impl Fetcher {
         source: &PlainSource,
         policy: FetchPolicy,
         key: &str,
+        part: PartFile,
+        alone: bool,
         meter: &Meter,
     ) -> Result<Fetched, ImportError> {
-        let mut inspection = None;
-        if is_weights(&file.name) {
-            let seen = self.peek_with_retries(&file.name, source).await?;
-            check_type(&file.name, &task.model_type, &seen)?;
-            inspection = Some(seen);
+        let failed = |source| ImportError::ReadStored { file: file.name.clone(), source };
+        let peeked = match is_weights(&file.name) {
+            true => Some(self.peek_with_retries(&file.name, source).await?),
+            false => None,
+        };
+        let Some(Peeked::Header { bytes, size }) = peeked else {
+            let received = self.to_disk(source, policy, &part, meter).await.map_err(failed)?;
+            let key = peeked.is_none().then(|| key.to_owned());
+            return Ok(Fetched { key, ..arrived(file, received, part).await? });
+        };
+        part.forget().await.map_err(failed)?;
+        write_header(part.path(), &bytes, size)
+            .map_err(|source| ImportError::WorkDirectory { file: file.name.clone(), source })?;
+        let piece = Piece { name: file.name.clone(), path: part.path().to_owned(), received: None };
+        if alone {
+            check_type(&file.name, &task.model_type, &inspect(&piece).await?)?;
         }
-        let received = receive(source, Receiver::hash_only(), &policy, meter).await;
-        let received =
-            received.map_err(|source| ImportError::ReadStored { file: file.name.clone(), source })?;
-        check_hash(file, &received)?;
-        Ok(Fetched { received, inspection, place: Place::Stored { key: key.to_owned() } })
+        let mut receiver = Receiver::hash_only();
+        fetch(source, &mut receiver, &policy, &mut |progress| meter.update(progress))
+            .await
+            .map_err(failed)?;
+        let received = receiver.finish().await.map_err(failed)?;
+        Ok(Fetched { key: Some(key.to_owned()), ..arrived(file, received, part).await? })
     }
 
-    async fn named_by_user(
+    async fn to_disk(
         &self,
-        task: &ImportTask,
-        file: &ResolvedFile,
-        source: &GuardedSource,
+        source: &impl Source,
         policy: FetchPolicy,
-        path: PathBuf,
+        part: &PartFile,
         meter: &Meter,
-    ) -> Result<Fetched, ImportError> {
-        let policy =
-            FetchPolicy { room: Some(self.work_dir.clone()), hash_known: file.sha256.is_some(), ..policy };
-        let fetched = async { receive(source, empty_file(&path).await?, &policy, meter).await };
-        let received =
-            fetched.await.map_err(|source| ImportError::Fetch { file: file.name.clone(), source })?;
-        self.arrived(task, file, received, path).await
+    ) -> Result<Received, FetchError> {
+        let policy = FetchPolicy { room: Some(self.work_dir.clone()), ..policy };
+        fetch_file(source, part, &policy, &mut |progress| meter.update(progress)).await
     }
 
     /// A copy of a file on the volume: the file itself may change while it is read.
@@ -132,36 +162,19 @@ impl Fetcher {
         &self,
         task: &ImportTask,
         from: &Path,
-        path: &Path,
+        part: &PartFile,
         meter: &Meter,
     ) -> Result<Received, ImportError> {
         let failed = |source| ImportError::Fetch { file: from.display().to_string(), source };
-        let mut receiver = empty_file(path).await.map_err(failed)?;
+        part.forget().await.map_err(failed)?;
+        let mut receiver = Receiver::empty_file(part.path()).await.map_err(failed)?;
         let mut on_progress = |progress| meter.update(progress);
         let bounds = CopyBounds { max_bytes: task.max_bytes, room: &self.work_dir };
         copy(&self.volume_dir, from, &mut receiver, &bounds, &mut on_progress).await?;
         receiver.finish().await.map_err(failed)
     }
 
-    /// A file that is in the working directory now.
-    async fn arrived(
-        &self,
-        task: &ImportTask,
-        file: &ResolvedFile,
-        received: Received,
-        path: PathBuf,
-    ) -> Result<Fetched, ImportError> {
-        check_hash(file, &received)?;
-        let mut inspection = None;
-        if is_weights(&file.name) {
-            let seen = inspect_file(&file.name, &path).await?;
-            check_type(&file.name, &task.model_type, &seen)?;
-            inspection = Some(seen);
-        }
-        Ok(Fetched { received, inspection, place: Place::Disk { path } })
-    }
-
-    async fn peek_with_retries(&self, file: &str, source: &impl Source) -> Result<Inspection, ImportError> {
+    async fn peek_with_retries(&self, file: &str, source: &impl Source) -> Result<Peeked, ImportError> {
         let mut backoff = Backoff::new(Duration::from_millis(250), Duration::from_secs(5));
         loop {
             match self.peek(file, source).await {
@@ -175,19 +188,19 @@ impl Fetcher {
     }
 
     /// Reads just the header of a file in the object store.
-    async fn peek(&self, file: &str, source: &impl Source) -> Result<Inspection, ImportError> {
+    async fn peek(&self, file: &str, source: &impl Source) -> Result<Peeked, ImportError> {
         let inspect_failed = |error| ImportError::Inspect { file: file.to_owned(), source: Box::new(error) };
         let read_failed = |source| ImportError::ReadStored { file: file.to_owned(), source };
         let stalled = |received| FetchError::Stalled { url: source.name(), silence: self.stall, received };
-        let opened = timeout(self.stall, source.open(0, None)).await.map_err(|_| read_failed(stalled(0)))?;
-        let mut opened = opened.map_err(read_failed)?;
+        let opened = timeout(self.stall, source.open(Span::after(0), None)).await;
+        let mut opened = opened.map_err(|_| read_failed(stalled(0)))?.map_err(read_failed)?;
         let unknown_size = || read_failed(FetchError::WrongRange { url: source.name(), asked: 0 });
         let size = opened.total.ok_or_else(unknown_size)?;
-        let mut prefix: Vec<u8> = Vec::new();
+        let mut bytes: Vec<u8> = Vec::new();
         let mut need = FIRST_READ.min(usize::try_from(size).unwrap_or(FIRST_READ));
         loop {
-            while prefix.len() < need {
-                let (url, received) = (source.name(), prefix.len() as u64);
+            while bytes.len() < need {
+                let (url, received) = (source.name(), bytes.len() as u64);
                 let next = timeout(self.stall, opened.body.next()).await;
                 let chunk = match next.map_err(|_| read_failed(stalled(received)))? {
                     Some(Ok(chunk)) => chunk,
@@ -199,66 +212,63 @@ impl Fetcher {
                         return Err(read_failed(FetchError::Truncated { url, received, expected: size }));
                     }
                 };
-                prefix.extend_from_slice(&chunk);
+                bytes.extend_from_slice(&chunk);
+            }
+            if foreign_format(&bytes, size).is_some() {
+                return Ok(Peeked::Foreign);
             }
             // Bounded by the engine's limit for headers, so it fits into memory.
-            let header = easel_diffusion::header_len(&prefix, size).map_err(inspect_failed)?;
+            let header = easel_diffusion::header_len(&bytes, size).map_err(inspect_failed)?;
             need = usize::try_from(header).unwrap_or(usize::MAX);
-            if prefix.len() >= need {
-                return easel_diffusion::inspect_header(&prefix, size).map_err(inspect_failed);
+            if bytes.len() >= need {
+                bytes.truncate(need);
+                return Ok(Peeked::Header { bytes, size });
             }
         }
     }
 }
 
-async fn receive(
-    source: &impl Source,
-    mut receiver: Receiver,
-    policy: &FetchPolicy,
-    meter: &Meter,
-) -> Result<Received, FetchError> {
-    fetch(source, &mut receiver, policy, &mut |progress| meter.update(progress)).await?;
-    receiver.finish().await
+/// A file of `size` bytes of which the first ones are there and the others are a hole.
+fn write_header(path: &Path, first: &[u8], size: u64) -> std::io::Result<()> {
+    let mut file = std::fs::File::create(path)?;
+    file.write_all(first)?;
+    file.rewind()?;
+    file.set_len(size)
 }
 
-/// A receiver that writes to `path`, of which nothing is kept: what is there may be another version of the file.
-async fn empty_file(path: &Path) -> Result<Receiver, FetchError> {
-    let mut receiver = Receiver::resume_file(path).await?;
-    receiver.restart().await?;
-    Ok(receiver)
-}
-
-async fn inspect_file(file: &str, path: &Path) -> Result<Inspection, ImportError> {
-    let path = path.to_owned();
-    let inspected = tokio::task::spawn_blocking(move || inspect_safetensors(&path)).await;
-    inspected
-        .map_err(|source| ImportError::InspectorPanicked { file: file.to_owned(), source })?
-        .map_err(|error| ImportError::Inspect { file: file.to_owned(), source: Box::new(error) })
-}
-
-/// The engine reads pickles too, but an endpoint's models are safetensors, whatever they came from: a fetched
-/// file is held to what a stored one is held to.
-fn inspect_safetensors(path: &Path) -> Result<Inspection, easel_diffusion::InspectError> {
-    let mut prefix = Vec::new();
-    let opened = std::fs::File::open(path).and_then(|file| {
-        let size = file.metadata()?.len();
-        file.take(FIRST_BYTES).read_to_end(&mut prefix)?;
-        Ok(size)
-    });
-    // What cannot be read is told by the inspection itself.
-    if let Ok(size) = opened {
-        easel_diffusion::header_len(&prefix, size)?;
-    }
-    easel_diffusion::inspect(path)
-}
-
-fn check_hash(file: &ResolvedFile, received: &Received) -> Result<(), ImportError> {
+/// A file whose bytes were all read. One with a wrong hash is not kept for another try.
+async fn arrived(file: &ResolvedFile, received: Received, part: PartFile) -> Result<Fetched, ImportError> {
     match &file.sha256 {
-        Some(expected) if !expected.eq_ignore_ascii_case(&received.sha256) => Err(ImportError::Checksum {
-            file: file.name.clone(),
-            expected: expected.clone(),
-            actual: received.sha256.clone(),
-        }),
-        _ => Ok(()),
+        Some(expected) if !expected.eq_ignore_ascii_case(&received.sha256) => {
+            let removed = part.remove().await;
+            removed.map_err(|source| ImportError::Fetch { file: file.name.clone(), source })?;
+            Err(ImportError::Checksum {
+                file: file.name.clone(),
+                expected: expected.clone(),
+                actual: received.sha256,
+            })
+        }
+        _ => {
+            let path = part.path().to_owned();
+            let piece = Piece { name: file.name.clone(), path, received: Some(received) };
+            Ok(Fetched { piece, key: None, part })
+        }
     }
+}
+
+/// What tells this file from others that an earlier container of the pod may have left halfway. Hashed, since an
+/// address may carry secrets; without the query, which differs each time that an address is signed.
+fn identity(task: &ImportTask, file: &ResolvedFile) -> String {
+    let bare = |url: &Url| {
+        let mut url = url.clone();
+        url.set_query(None);
+        url.to_string()
+    };
+    let place = match &file.place {
+        ResolvedPlace::Stored { key, .. } => key.clone(),
+        ResolvedPlace::Remote { url, .. } => bare(url),
+        ResolvedPlace::Volume { path } => path.display().to_string(),
+    };
+    let sha256 = file.sha256.as_deref().unwrap_or_default();
+    hex::encode(Sha256::digest([task.model.as_str(), &file.name, &place, sha256].join("\n")))
 }

@@ -2,15 +2,19 @@
 
 mod check;
 mod config;
+mod content;
 mod error;
 mod fetching;
 mod flow;
+mod folder;
 mod origins;
 mod progress;
 mod retry;
 mod storing;
+mod unpack;
 
 pub use config::ImportConfig;
 pub use error::ImportError;
 pub use flow::import;
 pub use origins::OriginError;
+pub use unpack::UnpackError;

@@ -21,9 +21,17 @@ pub(super) struct Meter {
     current: AtomicU64,
     /// Of the present file; 0 while it is not known.
     total: AtomicU64,
+    /// Of all files, where their origin announced it; else 0.
+    announced: AtomicU64,
 }
 
 impl Meter {
+    /// Sizes of all files, as their origin announces them. With one unknown the sum is unknown.
+    pub(super) fn expect(&self, mut sizes: impl Iterator<Item = Option<u64>>) {
+        let sum = sizes.try_fold(0_u64, |sum, size| sum.checked_add(size?));
+        self.announced.store(sum.unwrap_or(0), Ordering::Relaxed);
+    }
+
     pub(super) fn update(&self, progress: fetch::Progress) {
         self.current.store(progress.received, Ordering::Relaxed);
         self.total.store(progress.total.unwrap_or(0), Ordering::Relaxed);
@@ -38,8 +46,11 @@ impl Meter {
     fn read(&self) -> (u64, Option<u64>) {
         let finished = self.finished.load(Ordering::Relaxed);
         let total = self.total.load(Ordering::Relaxed);
+        let announced = self.announced.load(Ordering::Relaxed);
         let done = finished + self.current.load(Ordering::Relaxed);
-        (done, (total > 0).then_some(finished + total))
+        let known = if total > 0 { finished + total } else { 0 };
+        let all = known.max(announced);
+        (done, (all > 0).then_some(all.max(done)))
     }
 }
 
@@ -76,6 +87,10 @@ mod tests {
         assert_eq!(meter.read(), (5, None));
         meter.file_done(10);
         meter.update(fetch::Progress { received: 3, total: Some(20) });
+        assert_eq!(meter.read(), (13, Some(30)));
+        meter.expect([Some(10), Some(20), Some(70)].into_iter());
+        assert_eq!(meter.read(), (13, Some(100)), "what is to come counts where it is known");
+        meter.expect([Some(10), None].into_iter());
         assert_eq!(meter.read(), (13, Some(30)));
         assert_eq!(rate(3_000, Duration::from_millis(1500)), 2_000);
     }

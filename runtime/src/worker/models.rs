@@ -1,5 +1,7 @@
-//! Follows the endpoint's model set: fetches and loads what is listed, and says when it cannot.
+//! Follows the endpoint's model set: fetches and loads what is listed, and says when it cannot. A model of several
+//! files is a folder in the layout of diffusers, loaded as one, or else weights each by themselves.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -41,6 +43,8 @@ impl ModelWatcher {
                 }
             };
             backoff.reset();
+            // Also of a set that is known: its addresses are fresh.
+            self.pool.set_folders(folders_of(&set));
             if known.as_ref() == Some(&set.version) {
                 continue;
             }
@@ -70,8 +74,14 @@ impl ModelWatcher {
 
     async fn load_all(&self, set: &ModelSet) -> Result<(), FailureReport> {
         self.health.target(set.clone());
+        let folders = folders_of(set);
         for file in &set.models {
-            self.load(file).await?;
+            let folder = folders.get(&file.model);
+            // Of a folder the first weights stand for all; a side file goes along with weights or is of no use.
+            let stands_for_all = folder.is_none_or(|files| named_weights(files) == Some(file));
+            if stands_for_all && is_weights(file) {
+                self.load(file).await?;
+            }
             self.health.loaded(&file.sha256);
         }
         Ok(())
@@ -96,5 +106,61 @@ impl ModelWatcher {
                 Err(report)
             }
         }
+    }
+}
+
+/// The models of the set that are folders, with all their files.
+fn folders_of(set: &ModelSet) -> HashMap<String, Vec<ModelFile>> {
+    let mut models: HashMap<String, Vec<ModelFile>> = HashMap::new();
+    for file in &set.models {
+        models.entry(file.model.clone()).or_default().push(file.clone());
+    }
+    models
+        .retain(|_, files| files.iter().any(|file| file.file_name.starts_with("unet/") && is_weights(file)));
+    models
+}
+
+/// The file that a job names when it means the folder: the facade takes the first weights too.
+fn named_weights(files: &[ModelFile]) -> Option<&ModelFile> {
+    files.iter().find(|file| is_weights(file))
+}
+
+/// What is imported as weights is safetensors; older Models may call them otherwise.
+fn is_weights(file: &ModelFile) -> bool {
+    let side = [".json", ".yaml", ".yml", ".txt", ".md"];
+    !side.iter().any(|suffix| file.file_name.to_ascii_lowercase().ends_with(suffix))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_is_known_by_its_unet_and_named_by_its_first_weights() {
+        let file = |model: &str, name: &str| ModelFile {
+            model: model.into(),
+            file_name: name.into(),
+            sha256: String::new(),
+            size_bytes: 1,
+            url: String::new(),
+        };
+        let set = ModelSet {
+            version: "1".into(),
+            models: vec![
+                file("lone", "a.safetensors"),
+                file("folder", "unet/config.json"),
+                file("folder", "unet/diffusion_pytorch_model.safetensors"),
+                file("folder", "vae/diffusion_pytorch_model.safetensors"),
+                file("pair", "b.safetensors"),
+                file("pair", "b.yaml"),
+            ],
+            pending: Vec::new(),
+        };
+        let folders = folders_of(&set);
+        assert_eq!(folders.keys().collect::<Vec<_>>(), ["folder"]);
+        assert_eq!(folders["folder"].len(), 3);
+        let named = named_weights(&folders["folder"]).map(|file| file.file_name.as_str());
+        assert_eq!(named, Some("unet/diffusion_pytorch_model.safetensors"));
+        assert!(!is_weights(&set.models[5]));
     }
 }

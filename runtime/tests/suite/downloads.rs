@@ -14,8 +14,9 @@ async fn with_spoiled(bodies: &[&[u8]]) -> (FakeFacade, TestWorker) {
 }
 
 fn files(worker: &TestWorker) -> Vec<String> {
-    let entries = std::fs::read_dir(&worker.cache).unwrap();
-    entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+    let entries = std::fs::read_dir(&worker.cache).unwrap().map(|entry| entry.unwrap());
+    let files = entries.filter(|entry| entry.file_type().unwrap().is_file());
+    files.map(|entry| entry.file_name().into_string().unwrap()).collect()
 }
 
 #[tokio::test]
@@ -53,7 +54,8 @@ async fn a_broken_transfer_goes_on_where_it_broke() {
 }
 
 #[tokio::test]
-async fn a_file_left_by_an_earlier_process_is_not_fetched_again_and_half_of_one_is_continued() {
+async fn a_file_left_by_an_earlier_process_is_not_fetched_again_and_bytes_without_a_record_count_for_nothing()
+{
     let facade = FakeFacade::start().await;
     let (whole, half) = (facade.model("whole", WEIGHTS), facade.model("half", b"another model"));
     facade.set("1", &[whole.clone(), half.clone()], &[]);
@@ -61,11 +63,12 @@ async fn a_file_left_by_an_earlier_process_is_not_fetched_again_and_half_of_one_
         std::fs::create_dir_all(&config.cache_dir).unwrap();
         let path = |name: String| config.cache_dir.join(name);
         std::fs::write(path(format!("{}.safetensors", whole.sha256)), WEIGHTS).unwrap();
-        std::fs::write(path(format!("{}.part", half.sha256)), b"another").unwrap();
+        std::fs::write(path(format!("{}.part", half.sha256)), b"some other bytes").unwrap();
     });
     assert_eq!(worker.shows(r#""ready":true"#).await, 200);
     assert!(facade.calls("/blobs/whole").is_empty());
     assert_eq!(facade.calls("/blobs/half").len(), 1);
+    assert_eq!(files(&worker).len(), 2, "nothing is left of the transfer");
     assert_eq!(worker.stop().await, Ok(()));
 }
 

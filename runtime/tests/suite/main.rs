@@ -4,11 +4,14 @@
 
 mod cli;
 mod downloads;
+mod import_files;
 mod import_guard;
 mod import_http;
 mod import_sources;
 mod import_stored;
 mod jobs;
+mod kills;
 mod leases;
 mod models;
 mod support;
+mod transfers;

@@ -100,3 +100,29 @@ async fn a_model_larger_than_the_cache_is_a_permanent_failure() {
         report.message
     );
 }
+
+#[tokio::test]
+async fn a_model_that_is_a_folder_is_loaded_once_and_used_by_the_name_of_its_first_weights() {
+    let facade = FakeFacade::start().await;
+    let parts = [
+        ("unet", "unet/diffusion_pytorch_model.safetensors", &b"unet weights"[..]),
+        ("vae", "vae/diffusion_pytorch_model.safetensors", b"vae weights"),
+        ("config", "unet/config.json", b"{}"),
+    ];
+    let files = parts.map(|(blob, name, bytes)| easel_protocol::worker::ModelFile {
+        model: "folder".to_owned(),
+        file_name: name.to_owned(),
+        ..facade.model(blob, bytes)
+    });
+    facade.set("1", &files, &[]);
+    let worker = TestWorker::start(&facade);
+    assert_eq!(worker.shows(r#""ready":true"#).await, 200);
+    assert_eq!(worker.engine.loads(), 1);
+    facade.enqueue(facade.job("j1", &files[0], "a red circle", 1));
+    eventually("the job completes", || facade.calls("j1/complete").pop()).await;
+    assert_eq!(worker.engine.loads(), 1, "the job uses what is in memory");
+    for (blob, _, _) in parts {
+        assert_eq!(facade.calls(&format!("/blobs/{blob}")).len(), 1, "{blob}");
+    }
+    assert_eq!(worker.stop().await, Ok(()));
+}

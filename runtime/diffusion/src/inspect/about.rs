@@ -128,7 +128,8 @@ mod tests {
         let tags = r#"{"1_a":{"cat":3,"solo":9,"\u0007":99},"2_b":{"cat":9,"dog":1}}"#;
         let many = format!("[{}]", "[".repeat(200));
         let deep = format!("{{\"a\":{many}}}");
-        let cases: &[(&str, &[(&str, &str)], &[&str])] = &[
+        type Case<'a> = (&'a str, &'a [(&'a str, &'a str)], &'a [&'a str]);
+        let cases: &[Case] = &[
             ("ours", &[("easel.trigger_words", "zorb, a zorb ,zorb,")], &["zorb", "a zorb"]),
             (
                 "phrase",

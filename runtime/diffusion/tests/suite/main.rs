@@ -22,6 +22,7 @@ mod fuzz_safetensors;
 mod golden;
 mod hostile;
 mod load;
+mod merge;
 mod mixture;
 mod modes;
 mod modes_families;

@@ -116,7 +116,7 @@ fn check(api: &Api<'_>, endpoint: &Url, answer: &Answer) -> Result<(), OriginErr
         status if status.is_success() => Ok(()),
         StatusCode::NOT_FOUND => Err(OriginError::NotFound {
             what,
-            endpoint: endpoint.to_string(),
+            endpoint: endpoint.into(),
             field: "spec.source.civitai.modelVersionId",
         }),
         status @ (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) => {

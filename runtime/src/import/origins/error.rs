@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use crate::fetch::FetchError;
+use crate::net::RedactedUrl;
 
 #[derive(Debug, thiserror::Error)]
 pub enum OriginError {
@@ -11,7 +12,7 @@ pub enum OriginError {
     #[error("{what}: the answer about its files is not understood: {detail}")]
     Answer { what: String, detail: String },
     #[error("{what} is not found at {endpoint}; correct {field}, or set its tokenSecretRef if it is private")]
-    NotFound { what: String, endpoint: String, field: &'static str },
+    NotFound { what: String, endpoint: RedactedUrl, field: &'static str },
     #[error("{what} has no revision \"{revision}\"; correct spec.source.huggingFace.revision")]
     NoRevision { what: String, revision: String },
     #[error(

@@ -143,7 +143,7 @@ impl Repository<'_> {
         let what = api.what.clone();
         let gone = |what| OriginError::NotFound {
             what,
-            endpoint: self.endpoint.to_string(),
+            endpoint: self.endpoint.into(),
             field: "spec.source.huggingFace.repository",
         };
         let code = answer.headers.get(ERROR_CODE).and_then(|code| code.to_str().ok()).unwrap_or_default();

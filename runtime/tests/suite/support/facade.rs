@@ -155,6 +155,33 @@ impl FakeFacade {
         });
     }
 
+    /// What the import Job is to do: these files, in parts of `part_size`.
+    pub fn import_files(&self, model_type: &str, files: Vec<(&str, Origin)>, part_size: u64) {
+        let file =
+            |(name, origin): (&str, Origin)| ImportFile { name: name.to_owned(), origin, sha256: None };
+        let mut inner = self.shared.lock();
+        inner.part_size = part_size;
+        inner.import = Some(ImportTask {
+            model: "m".to_owned(),
+            model_type: model_type.to_owned(),
+            files: files.into_iter().map(file).collect(),
+            max_bytes: 64 << 20,
+        });
+    }
+
+    /// The files that an import sent in parts, in order: hash and bytes.
+    pub fn stored(&self) -> Vec<(String, Vec<u8>)> {
+        let mut stored: Vec<(String, Vec<u8>)> = Vec::new();
+        for call in &self.shared.lock().calls {
+            if call.path.ends_with("/import/store") {
+                stored.push((call.json()["sha256"].as_str().unwrap().to_owned(), Vec::new()));
+            } else if call.path.starts_with("/parts/") {
+                stored.last_mut().unwrap().1.extend_from_slice(&call.body);
+            }
+        }
+        stored
+    }
+
     pub fn refuse(&self, path: &'static str, status: u16, times: usize) {
         self.shared.lock().refusals.push(Refuse { path, status, times });
     }

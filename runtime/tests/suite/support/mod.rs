@@ -6,11 +6,13 @@ mod files;
 mod hub;
 mod origin;
 mod poll;
+mod ranged;
 mod worker;
 
 pub use facade::FakeFacade;
-pub use files::{lora, sha256_hex, tiny_checkpoint, with_header};
+pub use files::{file_of, lora, sha256_hex, tiny_checkpoint, with_header};
 pub use hub::{COMMIT, Holdings, Hub, VERSION};
 pub use origin::{Origin, Reply};
 pub use poll::eventually;
+pub use ranged::{Fault, RangedServer};
 pub use worker::{TestWorker, import_config};
