@@ -1,6 +1,7 @@
 //! Why an import failed.
 
 use easel_diffusion::InspectError;
+use easel_diffusion::merge::MergeError;
 use easel_diffusion::weights::ConvertError;
 use easel_protocol::FailureReport;
 
@@ -41,6 +42,10 @@ pub enum ImportError {
     TwoOfAName { name: String },
     #[error("the Model has {found} files, at most {limit} are imported; name fewer")]
     TooManyFiles { found: usize, limit: usize },
+    #[error("{name} cannot be merged")]
+    Merge { name: String, source: Box<MergeError> },
+    #[error("{name} cannot be merged: the merge stopped")]
+    MergePanicked { name: String, source: tokio::task::JoinError },
     #[error("{file} cannot be read: the reader stopped")]
     InspectorPanicked { file: String, source: tokio::task::JoinError },
     #[error("{file}: the Model says type {wanted}, the file is {found}; set spec.type or the source right")]
@@ -85,6 +90,8 @@ impl ImportError {
             Self::TwoOfAName { .. } => "AmbiguousFiles",
             Self::TooManyFiles { .. } => "TooManyFiles",
             Self::InspectorPanicked { .. } => "InspectorPanicked",
+            Self::Merge { source, .. } => source.reason(),
+            Self::MergePanicked { .. } => "MergePanicked",
             Self::WrongType { .. } => "WrongModelType",
             Self::UnknownFamily { .. } => "UnknownFamily",
             Self::Send { .. } | Self::SendRefused { .. } | Self::NoEtag { .. } => "StoreFailed",
@@ -109,6 +116,7 @@ impl ImportError {
             // A 403 is an address of ours that ran out; the next try gets a fresh one.
             Self::ReadStored { .. } => self.reason() == "StoreReadFailed",
             Self::Inspect { source, .. } => source.retriable(),
+            Self::Merge { source, .. } => source.retriable(),
             Self::Unpack { source, .. } => source.retriable(),
             Self::Convert { source, .. } => source.retriable(),
             Self::NoFiles
@@ -119,6 +127,7 @@ impl ImportError {
             | Self::Client { .. }
             | Self::Checksum { .. }
             | Self::InspectorPanicked { .. }
+            | Self::MergePanicked { .. }
             | Self::WrongType { .. }
             | Self::UnknownFamily { .. }
             | Self::ResultTooLarge => false,

@@ -74,18 +74,7 @@ impl Fetcher {
         alone: bool,
         meter: &Meter,
     ) -> Result<Fetched, ImportError> {
-        let policy = FetchPolicy {
-            stall: self.stall,
-            fruitless_retries: self.retries,
-            expected_bytes: file.size_bytes,
-            hash_known: file.sha256.is_some(),
-            connections: self.connections,
-            part_bytes: self.part_bytes,
-            ..FetchPolicy::new(task.max_bytes)
-        };
-        // A number as name: what the user called the file stays out of paths.
-        let path = self.work_dir.join(format!("import-{index}.part"));
-        let part = PartFile::new(path, identity(task, file));
+        let (policy, part) = self.prepared(task, file, index);
         let fetched = match &file.place {
             ResolvedPlace::Stored { key, url } => {
                 let source = PlainSource { http: self.plain.clone(), url: url.clone() };
@@ -105,6 +94,41 @@ impl Fetcher {
         };
         meter.file_done(fetched.piece.received.as_ref().map_or(0, |received| received.size_bytes));
         Ok(fetched)
+    }
+
+    /// The same, and what is in the object store comes to the working directory too.
+    pub(super) async fn fetch_to_disk(
+        &self,
+        task: &ImportTask,
+        file: &ResolvedFile,
+        index: usize,
+        meter: &Meter,
+    ) -> Result<Fetched, ImportError> {
+        let ResolvedPlace::Stored { url, .. } = &file.place else {
+            return self.fetch(task, file, index, false, meter).await;
+        };
+        let (policy, part) = self.prepared(task, file, index);
+        let source = PlainSource { http: self.plain.clone(), url: url.clone() };
+        let received = self.to_disk(&source, policy, &part, meter).await;
+        let received =
+            received.map_err(|source| ImportError::ReadStored { file: file.name.clone(), source })?;
+        meter.file_done(received.size_bytes);
+        arrived(file, received, part).await
+    }
+
+    fn prepared(&self, task: &ImportTask, file: &ResolvedFile, index: usize) -> (FetchPolicy, PartFile) {
+        let policy = FetchPolicy {
+            stall: self.stall,
+            fruitless_retries: self.retries,
+            expected_bytes: file.size_bytes,
+            hash_known: file.sha256.is_some(),
+            connections: self.connections,
+            part_bytes: self.part_bytes,
+            ..FetchPolicy::new(task.max_bytes)
+        };
+        // A number as name: what the user called the file stays out of paths.
+        let path = self.work_dir.join(format!("import-{index}.part"));
+        (policy, PartFile::new(path, identity(task, file)))
     }
 
     /// Weights that are safetensors, and side files, stay where they are. The header is read first, so that a hostile

@@ -1,10 +1,11 @@
 //! The import from claim to result.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use easel_diffusion::Inspection;
-use easel_protocol::import::{ImportTask, ImportedFile, ImportedModel};
+use easel_protocol::import::{ImportTask, ImportedFile, ImportedModel, MergeTask};
 
 use super::check::{check_type, is_weights, prediction_type};
 use super::config::ImportConfig;
@@ -12,6 +13,7 @@ use super::content::{Piece, inspect, opened, rewritten};
 use super::error::ImportError;
 use super::fetching::{Fetched, Fetcher};
 use super::folder::{self, Skeleton};
+use super::merging::merged;
 use super::origins::{ResolvedFile, resolve};
 use super::progress::{Meter, report};
 use super::retry::Patience;
@@ -56,10 +58,16 @@ pub async fn import(config: &ImportConfig) -> Result<ImportedModel, ImportError>
         connections: usize::try_from(config.fetch_connections).unwrap_or(1),
         part_bytes: config.fetch_part_bytes,
     };
-    let meter = Meter::default();
+    let meter = Arc::new(Meter::default());
     let files = resolve(&task, &fetcher.guarded, fetcher.stall, &fetcher.volume_dir).await?;
+    let work = async {
+        match &task.merge {
+            Some(how) => import_merged(&facade, &fetcher, &task, how, &files, &meter).await,
+            None => import_files(&facade, &fetcher, &task, &files, &meter).await,
+        }
+    };
     tokio::select! {
-        result = import_files(&facade, &fetcher, &task, &files, &meter) => result,
+        result = work => result,
         never = report(&facade, &meter) => match never {},
     }
 }
@@ -123,7 +131,29 @@ async fn import_files(
         remove_folder(&file.name, &unpacked).await?;
     }
     files.sort_by_key(|file| folder::rank(&file.name));
-    let main = intake.main.ok_or(ImportError::NoFiles)?;
+    imported(files, intake.main)
+}
+
+async fn import_merged(
+    facade: &Facade,
+    fetcher: &Fetcher,
+    task: &ImportTask,
+    how: &MergeTask,
+    resolved: &[ResolvedFile],
+    meter: &Arc<Meter>,
+) -> Result<ImportedModel, ImportError> {
+    let piece = merged(fetcher, task, how, resolved, meter).await?;
+    let mut intake = Intake { task, work_dir: &fetcher.work_dir, skeleton: None, main: None };
+    intake.look_at(&piece).await?;
+    let path = piece.path.clone();
+    let file = keep(facade, fetcher, piece, None).await?;
+    let removed = tokio::fs::remove_file(&path).await;
+    removed.map_err(|source| ImportError::WorkDirectory { file: how.name.clone(), source })?;
+    imported(vec![file], intake.main)
+}
+
+fn imported(files: Vec<ImportedFile>, main: Option<Inspection>) -> Result<ImportedModel, ImportError> {
+    let main = main.ok_or(ImportError::NoFiles)?;
     Ok(ImportedModel {
         files,
         family: main.family.to_string(),

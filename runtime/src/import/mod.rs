@@ -7,6 +7,7 @@ mod error;
 mod fetching;
 mod flow;
 mod folder;
+mod merging;
 mod origins;
 mod progress;
 mod retry;

@@ -7,6 +7,7 @@ mod downloads;
 mod import_files;
 mod import_guard;
 mod import_http;
+mod import_merges;
 mod import_sources;
 mod import_stored;
 mod jobs;

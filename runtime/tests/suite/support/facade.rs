@@ -9,7 +9,7 @@ use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::http::{HeaderMap, Method, Response, StatusCode, Uri};
-use easel_protocol::import::{ImportFile, ImportTask, Origin, PartSlot, StorePlan};
+use easel_protocol::import::{ImportFile, ImportTask, MergeTask, Origin, PartSlot, StorePlan};
 use easel_protocol::worker::{
     ClaimedJob, HeartbeatReply, ImageFormat, ModelFile, ModelSet, OutputSlot, PendingModel, Refusal,
 };
@@ -151,6 +151,7 @@ impl FakeFacade {
             model: "m".to_owned(),
             model_type: model_type.to_owned(),
             files: vec![file],
+            merge: None,
             max_bytes: 1 << 20,
         });
     }
@@ -165,8 +166,14 @@ impl FakeFacade {
             model: "m".to_owned(),
             model_type: model_type.to_owned(),
             files: files.into_iter().map(file).collect(),
+            merge: None,
             max_bytes: 64 << 20,
         });
+    }
+
+    /// The files of [`Self::import_files`] are to be merged.
+    pub fn merge_files(&self, how: MergeTask) {
+        self.shared.lock().import.as_mut().expect("files").merge = Some(how);
     }
 
     /// The files that an import sent in parts, in order: hash and bytes.
