@@ -221,6 +221,14 @@ impl Fixture {
         self.internal(request.body(Body::from(body.to_string())).unwrap()).await
     }
 
+    /// A client as another process on this machine makes it, while this one has the store open.
+    pub fn beside(&self) -> S3Store {
+        let directory = self.directory.path().join("objects");
+        let address = Url::parse(&self.public).unwrap();
+        let options = EmbeddedS3::client_options(&directory, &self.app.config.s3.bucket, address).unwrap();
+        S3Store::connect(&options).unwrap()
+    }
+
     /// Makes an object as old as two days: the file of that name in a folder, where the embedded store keeps it.
     pub fn make_older(&self, folder: &str, name: &str) {
         let mut open = vec![self.directory.path().to_owned()];

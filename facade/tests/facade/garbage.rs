@@ -1,6 +1,7 @@
 //! Deleting the bytes of Models that are gone, in the real embedded object store.
 
 use bytes::Bytes;
+use easel_facade::collector::{Collector, Kind, Orphan};
 use easel_facade::tasks::sweep_garbage;
 use easel_protocol::import::STORE_IMPORT_PATH;
 use easel_store::objects::ObjectKey;
@@ -219,4 +220,30 @@ async fn more_objects_than_a_page_are_all_looked_at() {
     sweep(&facade, later()).await;
     assert!(metric(&facade, r#"easel_gc_deleted_total{kind="upload"} 1100"#));
     assert_eq!(facade.app.objects.list("models/", None, 10).await.unwrap().objects, []);
+}
+
+#[tokio::test]
+async fn a_process_beside_lists_and_deletes_over_the_public_port() {
+    let facade = Fixture::listening().await;
+    put(&facade, &[ORPHAN, &shared()]).await;
+    let (beside, namespaces) = (facade.beside(), facade.app.config.namespaces());
+    let collector = Collector {
+        objects: &beside,
+        jobs: &facade.app.jobs,
+        cluster: &*facade.app.cluster,
+        directory: None,
+        namespaces: &namespaces,
+        config: &facade.app.config.gc,
+    };
+    for delete in [false, true] {
+        let mut seen = Vec::new();
+        let mut show = |orphan: &Orphan| seen.push((orphan.key.clone(), orphan.size, orphan.deleted));
+        let figures = collector.sweep(delete, &mut None, later(), &mut show).await.unwrap();
+        assert_eq!(seen, [(ORPHAN.to_owned(), 7, delete)]);
+        let sum = if delete { figures.deleted } else { figures.left };
+        assert_eq!(sum, [(Kind::Weights, (1, 7))].into());
+        assert_eq!(is_there(&facade, ORPHAN).await, !delete);
+    }
+    assert!(is_there(&facade, &shared()).await);
+    facade.end().await;
 }

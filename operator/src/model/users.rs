@@ -156,7 +156,7 @@ mod tests {
     fn a_model_is_used_until_its_user_is_through_or_goes() {
         let endpoint = |rest| object::<Endpoint>("Endpoint", json!({"models": [{"name": "m"}]}), rest);
         let spec = json!({"method": "Lora", "baseModel": {"name": "m"}, "output": {"modelName": "out"},
-            "concepts": [{"dataset": {"name": "d"}, "prompt": "p"}],
+            "concepts": [{"dataset": {"name": "d"}, "instancePrompt": "p"}],
             "hyperparameters": {"steps": 1, "resolution": 512}});
         let training = |rest| object::<TrainingJob>("TrainingJob", spec.clone(), rest);
         let source = json!({"merge": {"method": "WeightedSum", "models": [{"name": "m"}, {"name": "n"}]}});

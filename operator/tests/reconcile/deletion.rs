@@ -21,7 +21,7 @@ fn training(name: &str, base: &str) -> Value {
     json!({"apiVersion": "easel.dev/v1alpha1", "kind": "TrainingJob",
         "metadata": {"name": name, "namespace": "tenant"},
         "spec": {"method": "Lora", "baseModel": {"name": base}, "output": {"modelName": "out"},
-            "concepts": [{"dataset": {"name": "d"}, "prompt": "p"}],
+            "concepts": [{"dataset": {"name": "d"}, "instancePrompt": "p"}],
             "hyperparameters": {"steps": 1, "resolution": 512}}})
 }
 
