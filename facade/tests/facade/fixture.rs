@@ -90,7 +90,10 @@ impl Cluster for FakeCluster {
             namespaces.is_empty() || namespaces.iter().any(|n| model.metadata.namespace.as_ref() == Some(n))
         };
         let shown = match &*self.models.lock().unwrap() {
-            Some(models) => Ok(models.iter().filter(seen).for_each(show)),
+            Some(models) => {
+                models.iter().filter(seen).for_each(show);
+                Ok(())
+            }
             None => Err(ClusterError::ReadModels {
                 place: "all namespaces".into(),
                 source: Box::new(kube::Error::LinesCodecMaxLineLengthExceeded),
