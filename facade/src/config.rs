@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::builder::BoolishValueParser;
-use clap::{ArgAction, Parser, ValueEnum};
+use clap::{ArgAction, Parser, Subcommand, ValueEnum};
 use secrecy::SecretString;
 use url::Url;
 
@@ -42,6 +42,8 @@ pub struct Config {
     pub internal_url: Url,
     #[command(flatten)]
     pub s3: S3Config,
+    #[command(flatten)]
+    pub gc: GcConfig,
     /// Time that a call of the public API may take, body included. Uploads of files are not bound by it.
     #[arg(long, env = "EASEL_REQUEST_TIMEOUT_SECONDS", default_value = "29", value_parser = seconds)]
     pub request_timeout: Duration,
@@ -79,6 +81,57 @@ pub struct Config {
     /// After SIGTERM, calls in progress get so long to end.
     #[arg(long, env = "EASEL_DRAIN_SECONDS", default_value = "20", value_parser = seconds)]
     pub drain: Duration,
+    /// What is done instead of serving.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+/// What a person asks for, with the settings of the process that serves.
+#[derive(Clone, Debug, Subcommand)]
+pub enum Command {
+    /// Lists the objects of the store that no Model needs any more, and deletes them if asked to.
+    Gc(GcArguments),
+}
+
+#[derive(Clone, Debug, clap::Args)]
+#[group(id = "what", required = true, multiple = false)]
+pub struct GcArguments {
+    /// Only list.
+    #[arg(long, group = "what")]
+    pub dry_run: bool,
+    /// List, and delete what is listed.
+    #[arg(long, group = "what")]
+    pub delete: bool,
+    /// There is no Model at all, and that is right; otherwise nothing is done then.
+    #[arg(long)]
+    pub no_models: bool,
+}
+
+/// What becomes of the bytes of Models that were deleted.
+#[derive(Clone, Debug, clap::Args)]
+pub struct GcConfig {
+    /// Never look; only say what could be deleted; or delete it.
+    #[arg(long = "gc-mode", env = "EASEL_GC_MODE", value_enum, default_value_t = GcMode::Delete)]
+    pub mode: GcMode,
+    /// Time between two looks.
+    #[arg(long = "gc-period-seconds", env = "EASEL_GC_PERIOD_SECONDS", default_value = "3600", value_parser = weeks)]
+    pub period: Duration,
+    /// Bytes that are younger stay. Below the time that an import takes, bytes that were just stored could be
+    /// deleted before their Model names them.
+    #[arg(long = "gc-grace-seconds", env = "EASEL_GC_GRACE_SECONDS", default_value = "86400", value_parser = weeks)]
+    pub grace: Duration,
+    /// Where only some namespaces are watched: no Model outside them has bytes in this bucket. Without this
+    /// word, weights, which Models of all namespaces share, are not deleted there.
+    #[arg(long = "gc-sole-user", env = "EASEL_GC_SOLE_USER", value_parser = BoolishValueParser::new(), action = ArgAction::Set, default_value_t = false)]
+    pub sole_user: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum GcMode {
+    #[value(alias = "off")]
+    Disabled,
+    DryRun,
+    Delete,
 }
 
 /// Where objects are kept. Without an endpoint the facade serves its own S3 from the data directory.
@@ -123,6 +176,14 @@ fn seconds(text: &str) -> Result<Duration, String> {
     }
 }
 
+/// From a minute to four weeks.
+fn weeks(text: &str) -> Result<Duration, String> {
+    match text.parse::<u64>() {
+        Ok(seconds @ 60..=2_419_200) => Ok(Duration::from_secs(seconds)),
+        _ => Err(format!("{text:?} is no whole number of seconds from 60 to 2419200")),
+    }
+}
+
 /// An http(s) address without query or fragment; its path ends without a slash.
 fn parse_base(text: &str) -> Result<Url, String> {
     let url = Url::parse(text.trim_end_matches('/')).map_err(|e| format!("{text:?} is no URL: {e}"))?;
@@ -156,8 +217,11 @@ mod tests {
 
     #[test]
     fn bad_values_name_themselves() {
-        let cases: [(&[&str], &str); 5] = [
+        let cases: [(&[&str], &str); 8] = [
             (&["--lease", "0"], "from 1 to 86400"),
+            (&["--gc-grace-seconds", "59"], "from 60 to 2419200"),
+            (&["gc"], "<--dry-run|--delete>"),
+            (&["gc", "--dry-run", "--delete"], "cannot be used with"),
             (&["--public-url", "ftp://x"], "no plain http or https address"),
             (&["--public-url", "nonsense"], "is no URL"),
             (&["--internal-url", "http://x/?a=b"], "no plain http or https address"),
@@ -167,6 +231,14 @@ mod tests {
             let error = parse(args).expect_err(want).to_string();
             assert!(error.contains(want), "{error}");
         }
+    }
+
+    #[test]
+    fn a_command_takes_the_settings_of_the_process() {
+        let config = parse(&["--gc-grace-seconds", "600", "gc", "--delete"]).expect("parses");
+        assert_eq!((config.gc.grace, config.gc.mode), (Duration::from_secs(600), GcMode::Delete));
+        let Some(Command::Gc(asked)) = config.command else { panic!("no command") };
+        assert!(asked.delete && !asked.dry_run && !asked.no_models);
     }
 
     #[test]

@@ -6,6 +6,7 @@
 pub mod app;
 pub mod auth;
 pub mod catalog;
+pub mod collector;
 pub mod config;
 pub mod dialects;
 mod health;

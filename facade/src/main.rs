@@ -3,8 +3,8 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use easel_facade::config::Config;
-use easel_facade::{install_crypto, logging, run};
+use easel_facade::config::{Command, Config};
+use easel_facade::{collector, install_crypto, logging, run};
 
 fn main() -> ExitCode {
     let config = Config::parse();
@@ -20,10 +20,19 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    match runtime.block_on(run::run(config)) {
+    match config.command.clone() {
+        Some(Command::Gc(asked)) => {
+            ended(runtime.block_on(collector::collect_now(config, asked)), "gc failed")
+        }
+        None => ended(runtime.block_on(run::run(config)), "the facade stopped"),
+    }
+}
+
+fn ended<E: std::error::Error + 'static>(outcome: Result<(), E>, failed: &str) -> ExitCode {
+    match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            tracing::error!(error = &error as &dyn std::error::Error, "the facade stopped");
+            tracing::error!(error = &error as &dyn std::error::Error, "{failed}");
             ExitCode::FAILURE
         }
     }

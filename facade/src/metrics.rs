@@ -21,6 +21,11 @@ pub struct Metrics {
     finished: IntCounterVec,
     expired: IntCounterVec,
     watch_errors: IntCounterVec,
+    sweeps: IntCounterVec,
+    orphans: IntGaugeVec,
+    orphan_bytes: IntGaugeVec,
+    collected: IntCounterVec,
+    collected_bytes: IntCounterVec,
 }
 
 /// One endpoint's queue, at one moment.
@@ -73,6 +78,15 @@ impl Metrics {
                 "Errors of the watches on the API server.",
                 &["kind"],
             ),
+            sweeps: counters(
+                "easel_gc_sweeps_total",
+                "Looks for objects that no Model needs, by outcome.",
+                &["outcome"],
+            ),
+            orphans: gauges("easel_gc_orphans", "Objects that the last look found and left.", &["kind"]),
+            orphan_bytes: gauges("easel_gc_orphan_bytes", "Their bytes.", &["kind"]),
+            collected: counters("easel_gc_deleted_total", "Objects deleted.", &["kind"]),
+            collected_bytes: counters("easel_gc_deleted_bytes_total", "Bytes deleted.", &["kind"]),
             registry,
         };
         metrics.register();
@@ -80,7 +94,7 @@ impl Metrics {
     }
 
     fn register(&self) {
-        let collectors: [Box<dyn prometheus::core::Collector>; 8] = [
+        let collectors: [Box<dyn prometheus::core::Collector>; 13] = [
             Box::new(self.requests.clone()),
             Box::new(self.latency.clone()),
             Box::new(self.in_flight.clone()),
@@ -89,6 +103,11 @@ impl Metrics {
             Box::new(self.finished.clone()),
             Box::new(self.expired.clone()),
             Box::new(self.watch_errors.clone()),
+            Box::new(self.sweeps.clone()),
+            Box::new(self.orphans.clone()),
+            Box::new(self.orphan_bytes.clone()),
+            Box::new(self.collected.clone()),
+            Box::new(self.collected_bytes.clone()),
         ];
         for collector in collectors {
             self.registry.register(collector).expect("each metric is registered once");
@@ -124,6 +143,23 @@ impl Metrics {
     /// A watch of one kind of object met an error.
     pub fn watch_error(&self, kind: &str) {
         self.watch_errors.with_label_values(&[kind]).inc();
+    }
+
+    /// A look for garbage ended: `done`, or the reason why it did not.
+    pub fn swept(&self, outcome: &str) {
+        self.sweeps.with_label_values(&[outcome]).inc();
+    }
+
+    /// What a look that is done found of one kind of object and left there.
+    pub fn set_orphans(&self, kind: &str, objects: u64, bytes: u64) {
+        self.orphans.with_label_values(&[kind]).set(gauge_value(objects));
+        self.orphan_bytes.with_label_values(&[kind]).set(gauge_value(bytes));
+    }
+
+    /// An object was deleted because nothing needs it.
+    pub fn collected(&self, kind: &str, bytes: u64) {
+        self.collected.with_label_values(&[kind]).inc();
+        self.collected_bytes.with_label_values(&[kind]).inc_by(bytes);
     }
 
     /// Replaces the queue figures: an endpoint that is not named any more disappears.

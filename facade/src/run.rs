@@ -95,8 +95,7 @@ async fn assemble(config: Config, watches: &mut JoinSet<Result<(), WatchEnded>>)
         .await
         .map_err(|source| RunError::Jobs { source })?;
     let (objects, embedded) = open_objects(&config).await?;
-    let kube_config = kube::Config::infer().await.map_err(|source| RunError::KubeConfig { source })?;
-    let client = Client::try_from(kube_config).map_err(|source| RunError::KubeClient { source })?;
+    let client = kube_client().await?;
     let metrics = Arc::new(Metrics::new());
     let namespaces = config.namespaces();
     let (directory, feeds) = Directory::new(namespaces.len().max(1));
@@ -112,6 +111,15 @@ async fn assemble(config: Config, watches: &mut JoinSet<Result<(), WatchEnded>>)
         tokens: TokenCache::default(),
         shutdown: CancellationToken::new(),
     }))
+}
+
+/// A client of the API server of this pod, or of KUBECONFIG.
+///
+/// # Errors
+/// [`RunError::KubeConfig`], [`RunError::KubeClient`]
+pub(crate) async fn kube_client() -> Result<Client, RunError> {
+    let config = kube::Config::infer().await.map_err(|source| RunError::KubeConfig { source })?;
+    Client::try_from(config).map_err(|source| RunError::KubeClient { source })
 }
 
 async fn open_objects(config: &Config) -> Result<(Arc<dyn ObjectStore>, Option<EmbeddedS3>), RunError> {
@@ -132,7 +140,11 @@ async fn open_objects(config: &Config) -> Result<(Arc<dyn ObjectStore>, Option<E
     Ok((Arc::new(store), Some(embedded)))
 }
 
-fn s3_options(s3: &S3Config) -> Result<S3Options, RunError> {
+/// How to reach the S3 service that is configured.
+///
+/// # Errors
+/// [`RunError::Credentials`]
+pub(crate) fn s3_options(s3: &S3Config) -> Result<S3Options, RunError> {
     let (Some(endpoint), Some(access_key_id), Some(secret_access_key)) =
         (s3.endpoint.clone(), s3.access_key_id.clone(), s3.secret_access_key.clone())
     else {
@@ -178,6 +190,11 @@ fn start(app: &App, public: TcpListener, internal: TcpListener) -> JoinSet<&'sta
     parts.spawn(async move {
         uploads.await;
         "upload sweep"
+    });
+    let garbage = tasks::collect_garbage(app.clone());
+    parts.spawn(async move {
+        garbage.await;
+        "garbage collection"
     });
     let retention = tasks::purge(app.clone());
     parts.spawn(async move {

@@ -13,6 +13,7 @@ use crate::children::ApplyCache;
 use crate::config::{Config, Egress};
 use crate::labels::FIELD_MANAGER;
 use crate::metrics::Metrics;
+use crate::model::SeenModels;
 
 /// What builders need to know about the installation.
 #[derive(Clone, Debug)]
@@ -56,6 +57,8 @@ pub struct Ctx {
     pub events: Recorder,
     pub backoff: Backoff,
     pub applied: ApplyCache,
+    /// Filled by the controllers' watches.
+    pub models: SeenModels,
     resync: Duration,
 }
 
@@ -76,6 +79,7 @@ impl Ctx {
             metrics,
             backoff: Backoff::default(),
             applied: ApplyCache::default(),
+            models: SeenModels::default(),
             resync,
         }
     }

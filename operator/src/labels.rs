@@ -18,6 +18,9 @@ pub const ENDPOINT: &str = "easel.dev/endpoint";
 /// Which Model an object belongs to.
 pub const MODEL: &str = "easel.dev/model";
 
+/// Finalizer of a Model that something uses.
+pub const MODEL_FINALIZER: &str = "easel.dev/model-bytes";
+
 /// Fingerprint of a child as it was last applied.
 pub const APPLIED_HASH: &str = "easel.dev/applied-hash";
 /// Fingerprint of a pod template, so that pods of an older one can be told apart.

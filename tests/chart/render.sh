@@ -113,6 +113,8 @@ test_render() {
   ok "verbs have reasons with everything on" rbac_is_explained "$all"
   ok "by default one facade keeps its stores on a volume" has "$default" "kind: StatefulSet" "volumeClaimTemplates:" \
     "value: sqlite:///data/jobs.db" "runAsNonRoot: true" "readOnlyRootFilesystem: true" "drop: [ALL]" "type: RuntimeDefault"
+  ok "by default bytes that no Model needs are deleted" has "$default" "value: delete" "name: EASEL_GC_GRACE_SECONDS"
+  ok "garbage is only counted if that is asked for" has "$all" "value: dry-run"
   ok "by default nobody reads Secrets" has_not "$default" "resources: [secrets]" "kind: Ingress" "kind: HTTPRoute" "kind: ServiceMonitor"
   ok "with stores outside the facade is a Deployment" has "$all" "replicas: 3" "name: EASEL_S3_ENDPOINT" "name: easel-database" \
     "name: studio-facade" "/easel/facade@sha256:" "EASEL_RUNTIME_IMAGE_CUDA" "port: 9000" "port: 5432" "cidr: 0.0.0.0/0, except: [169.254.0.0/16]"

@@ -143,6 +143,14 @@ priorityClassName: {{ . }}
 - apiGroups: [easel.dev]
   resources: [endpoints, models]
   verbs: [get, list, watch]
+# patch: the finalizer of a Model that something uses.
+- apiGroups: [easel.dev]
+  resources: [models]
+  verbs: [patch]
+# get, list, watch: which Models they train from.
+- apiGroups: [easel.dev]
+  resources: [trainingjobs]
+  verbs: [get, list, watch]
 # patch: status is server-side applied.
 - apiGroups: [easel.dev]
   resources: [endpoints/status, models/status]

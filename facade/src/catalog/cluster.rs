@@ -10,7 +10,7 @@ use futures::future::BoxFuture;
 use jiff::Timestamp;
 use k8s_openapi::api::authentication::v1::{TokenReview, TokenReviewSpec, UserInfo};
 use k8s_openapi::api::core::v1::Secret;
-use kube::api::{Patch, PatchParams, PostParams};
+use kube::api::{ListParams, Patch, PatchParams, PostParams};
 use kube::{Api, Client, ResourceExt};
 use serde_json::json;
 
@@ -30,6 +30,8 @@ pub enum ClusterError {
     MarkUpload { namespace: String, name: String, source: Box<kube::Error> },
     #[error("cannot write the import progress of Model {namespace}/{name}")]
     Progress { namespace: String, name: String, source: Box<kube::Error> },
+    #[error("cannot read the Models of {place}")]
+    ReadModels { place: String, source: Box<kube::Error> },
     #[error("cannot read Secret {namespace}/{name}")]
     ReadSecret { namespace: String, name: String, source: Box<kube::Error> },
     #[error(
@@ -109,6 +111,14 @@ pub trait Cluster: Send + Sync + 'static {
         transfer: Transfer,
     ) -> BoxFuture<'a, Result<(), ClusterError>>;
 
+    /// Shows every Model of these namespaces, or of all if none is named, as the API server has it now: not
+    /// from a watch, which may lag. A few at a time, so that many Models do not need much memory.
+    fn each_model<'a>(
+        &'a self,
+        namespaces: &'a [String],
+        show: &'a mut (dyn FnMut(&Model) + Send),
+    ) -> BoxFuture<'a, Result<(), ClusterError>>;
+
     /// The data of a Secret that is labelled for this use; `None` if there is no such one.
     fn secret<'a>(
         &'a self,
@@ -116,6 +126,28 @@ pub trait Cluster: Send + Sync + 'static {
         name: &'a str,
         purpose: SecretUse,
     ) -> BoxFuture<'a, Result<Option<SecretData>, ClusterError>>;
+}
+
+/// Models that are read at once.
+const MODELS_PER_PAGE: u32 = 250;
+
+async fn each_page(
+    api: &Api<Model>,
+    place: &str,
+    show: &mut (dyn FnMut(&Model) + Send),
+) -> Result<(), ClusterError> {
+    let mut params = ListParams::default().limit(MODELS_PER_PAGE);
+    loop {
+        let page = api.list(&params).await.map_err(|source| ClusterError::ReadModels {
+            place: place.to_owned(),
+            source: Box::new(source),
+        })?;
+        page.items.iter().for_each(&mut *show);
+        match page.metadata.continue_.filter(|token| !token.is_empty()) {
+            Some(token) => params = params.continue_token(&token),
+            None => return Ok(()),
+        }
+    }
 }
 
 /// The real one.
@@ -198,6 +230,22 @@ impl Cluster for KubeCluster {
                 name: model.into(),
                 source: Box::new(source),
             })
+        })
+    }
+
+    fn each_model<'a>(
+        &'a self,
+        namespaces: &'a [String],
+        show: &'a mut (dyn FnMut(&Model) + Send),
+    ) -> BoxFuture<'a, Result<(), ClusterError>> {
+        Box::pin(async move {
+            if namespaces.is_empty() {
+                return each_page(&Api::all(self.client.clone()), "all namespaces", show).await;
+            }
+            for namespace in namespaces {
+                each_page(&self.models(namespace), &format!("namespace {namespace}"), show).await?;
+            }
+            Ok(())
         })
     }
 

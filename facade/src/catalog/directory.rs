@@ -141,6 +141,11 @@ impl Directory {
         self.shelves.models.get(namespace, name).map(|object| convert::model(&object))
     }
 
+    /// Does this hold of any Model, of whatever namespace?
+    pub fn any_model(&self, holds: impl Fn(&Model) -> bool) -> bool {
+        self.shelves.models.all().any(|model| holds(&model))
+    }
+
     /// Every Model of a namespace of this type, by name.
     pub fn models(&self, namespace: &str, model_type: &str) -> Vec<ModelView> {
         let mut found: Vec<_> = self

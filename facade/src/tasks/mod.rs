@@ -1,10 +1,12 @@
 //! What runs beside the listeners. Each task lives as long as the process; one that ends early ends it.
 
+mod garbage;
 mod leases;
 mod orphans;
 mod retention;
 mod uploads;
 
+pub use garbage::{collect_garbage, sweep_garbage};
 pub use leases::expire_leases;
 pub use orphans::{GRACE, Missing, fail_orphans, sweep_orphans};
 pub use retention::purge;

@@ -12,16 +12,15 @@ use http::StatusCode;
 use super::error::WorkerError;
 use super::identity::Importer;
 use super::import_origin::origin;
-use super::import_task::{Wanted, hash_key, wanted};
+use super::import_task::{Wanted, wanted};
 use super::json::WorkerJson;
 use super::merge_task::merge_task;
 use super::models::URL_LIFE;
 use crate::app::App;
 use crate::catalog::{ModelView, SourceView, Transfer};
+use crate::collector::{self, HASH_FOLDER, hash_key};
 use crate::parts;
 
-/// The folder that [`store`] gives keys in, and [`complete`] takes them from.
-const HASH_FOLDER: &str = "models/sha256/";
 const CONTENT_TYPE: &str = "application/octet-stream";
 
 /// What to fetch.
@@ -91,7 +90,9 @@ pub(super) async fn store(
     if size_bytes == 0 || size_bytes > most {
         return Err(WorkerError::Input(format!("sizeBytes is {size_bytes}; 1 to {most} are allowed")));
     }
-    let key = hash_key(hash.as_str());
+    let key = hash_key(&hash);
+    // Before it is looked for: what is found stays until the Model's status names it.
+    collector::claim(&*app.objects, &hash).await?;
     let plan = |parts, upload_id, part_size| {
         Ok(Json(StorePlan { key: key.as_str().to_owned(), parts, upload_id, part_size }))
     };
@@ -117,7 +118,7 @@ pub(super) async fn complete(
 ) -> Result<StatusCode, WorkerError> {
     let hash = done.key.strip_prefix(HASH_FOLDER).and_then(|hash| hash.parse::<Sha256>().ok());
     let hash = hash.ok_or_else(|| WorkerError::Input("the key is none that was given out".into()))?;
-    let key = hash_key(hash.as_str());
+    let key = hash_key(&hash);
     let parts: Vec<Part> =
         done.parts.into_iter().map(|part| Part { number: part.part_number, etag: part.etag }).collect();
     let completed = match parts.as_slice() {

@@ -47,11 +47,6 @@ pub fn upload_key(namespace: &str, model: &str, file: &str) -> Result<ObjectKey,
     key.parse().map_err(|_| WorkerError::Input(format!("{file:?} cannot be part of an object's key")))
 }
 
-/// Where the bytes of that hash are kept.
-pub(super) fn hash_key(sha256: &str) -> ObjectKey {
-    format!("models/sha256/{sha256}").parse().expect("hexadecimal digits make a valid key")
-}
-
 /// # Errors
 /// [`WorkerError::NothingToImport`] when the source is not one for an importer, or not complete.
 pub(super) fn wanted(model: &ModelView) -> Result<Vec<Wanted>, WorkerError> {

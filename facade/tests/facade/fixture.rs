@@ -43,6 +43,8 @@ pub struct FakeCluster {
     /// `namespace/model` of each completed upload.
     pub uploaded: Mutex<Vec<String>>,
     pub transfers: Mutex<Vec<(String, Transfer)>>,
+    /// What the API server has; `None` while it does not answer.
+    pub models: Mutex<Option<Vec<Model>>>,
     /// `namespace/name label` to data.
     pub secrets: Mutex<BTreeMap<String, SecretData>>,
 }
@@ -79,6 +81,27 @@ impl Cluster for FakeCluster {
     ) -> BoxFuture<'a, Result<(), ClusterError>> {
         self.transfers.lock().unwrap().push((format!("{namespace}/{model}"), transfer));
         Box::pin(async { Ok(()) })
+    }
+
+    fn each_model<'a>(
+        &'a self,
+        namespaces: &'a [String],
+        show: &'a mut (dyn FnMut(&Model) + Send),
+    ) -> BoxFuture<'a, Result<(), ClusterError>> {
+        let seen = |model: &&Model| {
+            namespaces.is_empty() || namespaces.iter().any(|n| model.metadata.namespace.as_ref() == Some(n))
+        };
+        let shown = match &*self.models.lock().unwrap() {
+            Some(models) => {
+                models.iter().filter(seen).for_each(show);
+                Ok(())
+            }
+            None => Err(ClusterError::ReadModels {
+                place: "all namespaces".into(),
+                source: Box::new(kube::Error::LinesCodecMaxLineLengthExceeded),
+            }),
+        };
+        Box::pin(async move { shown })
     }
 
     fn secret<'a>(
@@ -150,6 +173,7 @@ impl Fixture {
         let (catalog, mut feeds) = Directory::new(1);
         fill(&mut feeds);
         let cluster = Arc::new(FakeCluster::default());
+        *cluster.models.lock().unwrap() = Some(MODELS.map(parse).into());
         let app = App::new(Parts {
             config,
             jobs,
@@ -205,9 +229,58 @@ impl Fixture {
         self.internal(request.body(Body::from(body.to_string())).unwrap()).await
     }
 
-    /// Changes an object.
+    /// A client as another process on this machine makes it, while this one has the store open.
+    pub fn beside(&self) -> S3Store {
+        let directory = self.directory.path().join("objects");
+        let address = Url::parse(&self.public).unwrap();
+        let options = EmbeddedS3::client_options(&directory, &self.app.config.s3.bucket, address).unwrap();
+        S3Store::connect(&options).unwrap()
+    }
+
+    /// Makes an object as old as two days: the file of that name in a folder, where the embedded store keeps it.
+    pub fn make_older(&self, folder: &str, name: &str) {
+        let mut open = vec![self.directory.path().to_owned()];
+        while let Some(directory) = open.pop() {
+            for entry in std::fs::read_dir(&directory).unwrap().map(Result::unwrap) {
+                let path = entry.path();
+                let here = directory.ends_with(folder) && path.ends_with(format!("={name}"));
+                if path.is_dir() {
+                    open.push(path);
+                } else if here {
+                    let time = std::time::SystemTime::now() - Duration::from_secs(2 * 86_400);
+                    return std::fs::File::options()
+                        .write(true)
+                        .open(path)
+                        .unwrap()
+                        .set_modified(time)
+                        .unwrap();
+                }
+            }
+        }
+        panic!("no object {name} in {folder}");
+    }
+
+    /// Changes an object, and lets the watch see it.
     pub fn apply_model(&self, yaml: &str) {
+        self.store_model(yaml);
         self.feeds.lock().unwrap().models[0].apply(&Event::Apply(parse(yaml)));
+    }
+
+    /// Changes an object that the watch does not see yet.
+    pub fn store_model(&self, yaml: &str) {
+        let model: Model = parse(yaml);
+        let mut models = self.cluster.models.lock().unwrap();
+        let models = models.get_or_insert_default();
+        models.retain(|other| other.metadata.name != model.metadata.name);
+        models.push(model);
+    }
+
+    /// Deletes an object.
+    pub fn delete_model(&self, yaml: &str) {
+        let model: Model = parse(yaml);
+        let mut models = self.cluster.models.lock().unwrap();
+        models.get_or_insert_default().retain(|other| other.metadata.name != model.metadata.name);
+        self.feeds.lock().unwrap().models[0].apply(&Event::Delete(model));
     }
 }
 
@@ -230,8 +303,10 @@ pub fn parse<K: DeserializeOwned>(yaml: &str) -> K {
     serde_saphyr::from_str(yaml).unwrap_or_else(|error| panic!("{error}: {yaml}"))
 }
 
+/// The Models that are there from the start.
+const MODELS: [&str; 4] = [DEMO_MODEL, OTHER_MODEL, WAITING_MODEL, HTTP_MODEL];
+
 fn fill(feeds: &mut Feeds) {
-    let models = [DEMO_MODEL, OTHER_MODEL, WAITING_MODEL, HTTP_MODEL];
     let endpoints = [DEMO_ENDPOINT, BUSY_ENDPOINT, STARTING_ENDPOINT, BROKEN_ENDPOINT, FOREIGN_ENDPOINT];
     let keys = [
         api_key("team", "default", KEY, ", scopes: [Inference, Models]"),
@@ -241,7 +316,7 @@ fn fill(feeds: &mut Feeds) {
         api_key("team", "off", "key-that-is-off", ", suspend: true"),
         api_key("team", "old", "key-that-is-old", ", expiresAt: \"2026-01-01T00:00:00Z\""),
     ];
-    fill_one(&mut feeds.models[0], models.map(parse::<Model>).into());
+    fill_one(&mut feeds.models[0], MODELS.map(parse::<Model>).into());
     fill_one(&mut feeds.endpoints[0], endpoints.map(parse::<Endpoint>).into());
     fill_one(&mut feeds.keys[0], keys.iter().map(|yaml| parse::<ApiKey>(yaml)).collect());
 }

@@ -5,6 +5,7 @@
 
 mod auth;
 mod fixture;
+mod garbage;
 mod generate;
 mod hostile;
 mod imports;

@@ -1,5 +1,6 @@
 //! Writes a Model's children.
 
+use easel_crds::common::KindRef;
 use kube::ResourceExt;
 
 use super::{Built, Plan, References, ValidModel};
@@ -12,7 +13,7 @@ use crate::error::Error;
 pub struct Applied {
     pub plan: Plan,
     pub source_hash: String,
-    pub endpoints: Vec<String>,
+    pub users: Vec<KindRef>,
     /// Pods of the kept Job that failed so far.
     pub failed_pods: u32,
 }
@@ -51,5 +52,5 @@ pub async fn apply(
     prune(client, cache, owner, &refs.jobs, &keep).await?;
     let account = owner.child_name();
     prune(client, cache, owner, &refs.service_accounts, &[&account]).await?;
-    Ok(Applied { plan, source_hash: valid.source_hash.clone(), endpoints: refs.endpoints, failed_pods })
+    Ok(Applied { plan, source_hash: valid.source_hash.clone(), users: refs.users, failed_pods })
 }

@@ -1,9 +1,9 @@
-//! What leads to a look at a Model: itself, its ServiceAccount and Jobs, their pods, and the Endpoints that
-//! list it or did.
+//! What leads to a look at a Model: itself, its ServiceAccount and Jobs, their pods, and the Endpoints,
+//! TrainingJobs and merges that use it or did.
 
 use std::sync::Arc;
 
-use easel_crds::{Endpoint, Model};
+use easel_crds::{Endpoint, Model, TrainingJob};
 use futures::StreamExt;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{Pod, ServiceAccount};
@@ -12,6 +12,7 @@ use kube::runtime::reflector::{ObjectRef, Store};
 use kube::runtime::watcher;
 
 use super::reconcile;
+use super::users::Uses;
 use crate::context::Ctx;
 use crate::controller::{Scope, after_error, children_of, guarded, labelled_owner, log_result};
 use crate::labels::Component;
@@ -22,6 +23,8 @@ pub async fn controller(ctx: Arc<Ctx>, scope: Scope) {
     let children = || children_of(Component::Import);
     let controller = scope.controller::<Model>(&client);
     let store = controller.store();
+    ctx.models.add(scope.namespace.clone(), store.clone());
+    let (of_trainings, of_merges) = (store.clone(), store.clone());
     controller
         .owns(scope.api::<ServiceAccount>(&client), children())
         .owns(scope.api::<Job>(&client), children())
@@ -29,6 +32,12 @@ pub async fn controller(ctx: Arc<Ctx>, scope: Scope) {
         .watches(scope.api::<Pod>(&client), children(), |pod| model_of(&pod))
         .watches(scope.api::<Endpoint>(&client), watcher::Config::default(), move |endpoint| {
             used_by(&store, &endpoint)
+        })
+        .watches(scope.api::<TrainingJob>(&client), watcher::Config::default(), move |training| {
+            used_by(&of_trainings, &training)
+        })
+        .watches(scope.api::<Model>(&client), watcher::Config::default(), move |merge| {
+            used_by(&of_merges, &merge)
         })
         .run(|model, ctx| guarded(model.clone(), ctx.clone(), reconcile(model, ctx)), after_error, ctx)
         .for_each(log_result)
@@ -40,16 +49,15 @@ fn model_of(pod: &Pod) -> Option<ObjectRef<Model>> {
     Some(ObjectRef::new(&name).within(&namespace))
 }
 
-/// The Models whose `usedBy` this Endpoint changes: an Endpoint that no longer lists a Model is only
-/// remembered by the Model's status.
-fn used_by(store: &Store<Model>, endpoint: &Endpoint) -> Vec<ObjectRef<Model>> {
-    let (name, namespace) = (endpoint.name_any(), endpoint.namespace());
+/// The Models whose `usedBy` this object changes: one that no longer uses a Model is only remembered by the
+/// Model's status.
+fn used_by<K: Uses>(store: &Store<Model>, user: &K) -> Vec<ObjectRef<Model>> {
+    let (kind, name, namespace) = (K::kind(&()), user.name_any(), user.namespace());
     let concerned = |model: &Model| {
-        let listed = endpoint.spec.models.iter().any(|listed| listed.name == model.name_any())
-            && endpoint.metadata.deletion_timestamp.is_none();
-        let told = model.status.iter().flat_map(|status| &status.used_by).any(|user| user.name == name);
-        // An Endpoint's status changes far more often than its list.
-        model.namespace() == namespace && listed != told
+        let mut users = model.status.iter().flat_map(|status| &status.used_by);
+        let told = users.any(|told| told.kind == kind && told.name == name);
+        // A status changes far more often than what is used.
+        model.namespace() == namespace && user.uses(&model.name_any()) != told
     };
     store.state_filter(concerned).iter().map(|model| ObjectRef::from_obj(&**model)).collect()
 }

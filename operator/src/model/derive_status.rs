@@ -13,7 +13,9 @@ use crate::error::Error;
 use crate::objects::{failure_of, last_failure};
 use crate::pods::PodFailure;
 
-/// The API keeps no more; an Endpoint that is left out still uses the Model.
+/// Reason of a Model that is to be deleted and still used.
+pub const IN_USE: &str = "InUse";
+/// The API keeps no more; a user that is left out still uses the Model.
 const MAX_USERS: usize = 32;
 /// Pods that a round may have before it is a failed one: the Job's first and its repetitions.
 const PODS_PER_ROUND: u32 = 4;
@@ -48,8 +50,7 @@ fn planned(model: &Model, old: ModelStatus, applied: &Applied, now: Timestamp) -
     status.last_failure = failure(&applied.plan)
         .map(|found| last_failure(old.last_failure.as_ref(), found, now))
         .or(old.last_failure);
-    let user = |name: &String| KindRef { kind: "Endpoint".to_owned(), name: name.clone() };
-    status.used_by = applied.endpoints.iter().take(MAX_USERS).map(user).collect();
+    status.used_by = applied.users.iter().take(MAX_USERS).cloned().collect();
     status
 }
 
@@ -139,6 +140,22 @@ fn failure(plan: &Plan) -> Option<&PodFailure> {
         Plan::BackOff { failure, .. } | Plan::Stuck { failure, .. } => Some(failure),
         Plan::Done | Plan::WaitForUpload | Plan::Suspended | Plan::Store { .. } => None,
     }
+}
+
+/// The status of a Model whose deletion waits for its users. It stays Ready if it was: they go on using it.
+pub fn waiting(model: &Model, users: Vec<KindRef>, message: &str, now: Timestamp) -> ModelStatus {
+    let old = model.status.clone().unwrap_or_default();
+    let mut conditions = Conditions::new(&old.conditions, model.metadata.generation, now);
+    match find(&old.conditions, READY) {
+        Some(ready) => conditions.set(READY, ready.status == "True", &ready.reason, &ready.message),
+        None => conditions.set(READY, false, IN_USE, message),
+    };
+    conditions.flag(RECONCILING, Some((IN_USE, message)), "Settled");
+    conditions.flag(STALLED, None, "NotStalled");
+    let conditions = conditions.finish();
+    let used_by = users.into_iter().take(MAX_USERS).collect();
+    let import = import(&Plan::Suspended, 0, old.import.as_ref());
+    ModelStatus { observed_generation: model.metadata.generation, conditions, used_by, import, ..old }
 }
 
 /// The status after a reconcile that failed: what was known stays, as nothing new was seen.

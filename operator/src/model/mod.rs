@@ -5,10 +5,12 @@ mod build;
 mod controller;
 mod dereference;
 mod derive_status;
+mod finalizer;
 mod plan;
 mod reconcile;
 mod result;
 mod update_status;
+mod users;
 mod validate;
 
 pub use apply::Applied;
@@ -20,4 +22,5 @@ pub use dereference::References;
 pub use derive_status::derive_status;
 pub use plan::{Plan, plan};
 pub use reconcile::{reconcile, reconcile_at};
+pub use users::SeenModels;
 pub use validate::{InvalidModel, ValidModel, validate};

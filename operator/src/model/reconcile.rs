@@ -10,6 +10,7 @@ use super::apply::{Applied, apply};
 use super::build::build;
 use super::dereference::dereference;
 use super::derive_status::derive_status;
+use super::finalizer::{hold, release};
 use super::plan::plan;
 use super::update_status::update_status;
 use super::validate::validate;
@@ -35,7 +36,7 @@ pub async fn reconcile_at(trigger: Arc<Model>, ctx: Arc<Ctx>, now: Timestamp) ->
     let Some(model) = fresh(&ctx.client, &*trigger).await? else { return Ok(Action::await_change()) };
     // The garbage collector takes the children; making new ones would race with it.
     if model.metadata.deletion_timestamp.is_some() {
-        return Ok(Action::await_change());
+        return release(&model, &ctx, now).await;
     }
     let outcome = run(&model, &ctx, now).await;
     // Also after a failure: `kubectl get` has to say why.
@@ -45,7 +46,9 @@ pub async fn reconcile_at(trigger: Arc<Model>, ctx: Arc<Ctx>, now: Timestamp) ->
 
 async fn run(model: &Model, ctx: &Ctx, now: Timestamp) -> Result<Applied, Error> {
     let owner = Owner::of(model, Component::Import).ok_or(Error::Unstored)?;
-    let refs = dereference(model, &owner, &ctx.client).await?;
+    let refs = dereference(&owner, &ctx.client, &ctx.models).await?;
+    // Before the spec is judged: bytes of a former one may be in use.
+    hold(&ctx.client, model, !refs.users.is_empty()).await?;
     let valid = validate(model)?;
     let plan = plan(&valid, model.status.as_ref(), &refs.jobs, &refs.pods, now);
     let built = build(&valid, &plan, &ctx.settings);

@@ -58,8 +58,12 @@ impl Api {
         let (parts, body) = request.into_parts();
         let bytes = body.collect().await.expect("a request body in memory").to_bytes();
         let body = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
-        let query: HashMap<String, String> =
+        let mut query: HashMap<String, String> =
             parts.uri.query().unwrap_or_default().split('&').filter_map(pair).collect();
+        // A merge has a field manager too, but no part of the object belongs to it afterwards.
+        if parts.headers.get("content-type").is_some_and(|kind| kind == "application/merge-patch+json") {
+            query.remove("fieldManager");
+        }
         let (code, value) = self.handle(&parts.method, &Target::of(parts.uri.path()), &query, &body);
         let bytes = Full::from(value.to_string()).map_err(|never| -> tower::BoxError { match never {} });
         let mut response = Response::new(Box::new(bytes) as Box<DynBody>);
@@ -115,6 +119,15 @@ impl Api {
         let state = self.0.lock().unwrap();
         let below = state.objects.iter().filter(|(path, _)| path.starts_with(prefix));
         below.map(|(path, object)| (path.clone(), object.clone())).collect()
+    }
+
+    /// Deletes an object as a person would: it stays as long as it has finalizers.
+    pub fn delete(&self, path: &str) {
+        let mut state = self.0.lock().unwrap();
+        let Some(mut object) = state.objects.get(path).cloned() else { return };
+        object["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
+        state.save(path, object);
+        state.remove_if_released(path);
     }
 
     /// Deletes an object and, as the garbage collector would, everything that it owns.
@@ -185,8 +198,14 @@ impl State {
         let live = self.objects.get(&path).cloned();
         let Some(manager) = query.get("fieldManager") else {
             let Some(mut live) = live else { return not_found() };
+            let wanted = &body["metadata"]["resourceVersion"];
+            if !wanted.is_null() && *wanted != live["metadata"]["resourceVersion"] {
+                return refuse(StatusCode::CONFLICT, "the object has been modified");
+            }
             merge::merge(&mut live, body);
-            return (StatusCode::OK, self.save(&path, live));
+            let saved = self.save(&path, live);
+            self.remove_if_released(&path);
+            return (StatusCode::OK, saved);
         };
         let uid = &body["metadata"]["uid"];
         let part = match target.subresource.as_str() {
@@ -268,6 +287,15 @@ impl State {
             self.objects.iter().filter(|(_, child)| owned(child)).map(|(path, _)| path.clone()).collect();
         for child in children {
             self.remove(&child);
+        }
+    }
+
+    /// An object that is being deleted goes with its last finalizer.
+    fn remove_if_released(&mut self, path: &str) {
+        let Some(object) = self.objects.get(path) else { return };
+        let held = object["metadata"]["finalizers"].as_array().is_some_and(|held| !held.is_empty());
+        if !object["metadata"]["deletionTimestamp"].is_null() && !held {
+            self.remove(path);
         }
     }
 

@@ -6,6 +6,7 @@ use crate::api::Api;
 
 pub const ENDPOINTS: &str = "apis/easel.dev/v1alpha1/namespaces/tenant/endpoints";
 pub const MODELS: &str = "apis/easel.dev/v1alpha1/namespaces/tenant/models";
+pub const TRAININGS: &str = "apis/easel.dev/v1alpha1/namespaces/tenant/trainingjobs";
 pub const DEPLOYMENTS: &str = "apis/apps/v1/namespaces/tenant/deployments";
 pub const JOBS: &str = "apis/batch/v1/namespaces/tenant/jobs";
 pub const PODS: &str = "api/v1/namespaces/tenant/pods";

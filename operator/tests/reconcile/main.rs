@@ -5,6 +5,7 @@
 
 mod api;
 mod crash;
+mod deletion;
 mod failures;
 mod fixture;
 mod imports;

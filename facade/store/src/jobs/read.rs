@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use super::row::{columns, get, read_job, text};
-use super::{Job, JobId, JobStore, StoreError};
+use super::{Job, JobId, JobStore, Sha256, StoreError};
 
 const FIND: &str = concat!("SELECT ", columns!(), " FROM jobs WHERE id = $1");
 
@@ -11,6 +11,9 @@ const FIND: &str = concat!("SELECT ", columns!(), " FROM jobs WHERE id = $1");
 const FIGURES: &str = "SELECT COUNT(*) AS jobs, MIN(created_at) AS oldest FROM jobs \
      WHERE namespace = $1 AND endpoint = $2 AND state = 'queued' \
      UNION ALL SELECT -1 - COUNT(*), NULL FROM jobs WHERE namespace = $1 AND endpoint = $2 AND state = 'running'";
+
+const WANTED: &str =
+    "SELECT 1 AS wanted FROM jobs WHERE checkpoint = $1 AND state IN ('queued', 'running') LIMIT 1";
 
 /// How busy an endpoint is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -32,6 +35,13 @@ impl JobStore {
         let query = sqlx::query(FIND).bind(id.to_string());
         let rows = self.read(query).await.map_err(StoreError::query("look up a job"))?;
         rows.first().map(read_job).transpose()
+    }
+
+    /// Is there a job, of whatever namespace, that is not finished and needs the checkpoint of that hash?
+    pub async fn is_wanted(&self, checkpoint: &Sha256) -> Result<bool, StoreError> {
+        let query = sqlx::query(WANTED).bind(text(checkpoint.as_str()));
+        let rows = self.read(query).await.map_err(StoreError::query("look for jobs of a checkpoint"))?;
+        Ok(!rows.is_empty())
     }
 
     /// Pending and running jobs of an endpoint.

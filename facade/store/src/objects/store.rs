@@ -117,6 +117,8 @@ pub struct Part {
 pub struct Listed {
     pub key: String,
     pub size: u64,
+    /// When it was stored whole, by the service's clock. Unset where the service does not say.
+    pub modified: Option<Timestamp>,
 }
 
 /// A part of a list, in the order of the keys' bytes.

@@ -19,6 +19,8 @@ pub fn claim_by(worker: &str) -> Claim<'_> {
 pub async fn a_job_goes_its_way(Fixture { store, .. }: Fixture) {
     let new = NewJob { idempotency_key: Some("k".into()), ..job("a red circle") };
     let id = new.id;
+    let wanted = async || store.is_wanted(&new.checkpoint).await.unwrap();
+    assert!(!wanted().await);
     let queued = store.submit(new.clone(), 10, at(0)).await.unwrap();
     assert!(!queued.existed);
     let queued = queued.job;
@@ -29,7 +31,9 @@ pub async fn a_job_goes_its_way(Fixture { store, .. }: Fixture) {
     assert_eq!(store.get("studio", id).await.unwrap(), Some(queued));
     assert_eq!(store.get("other", id).await.unwrap(), None);
 
+    assert!(wanted().await && !store.is_wanted(&model(99)).await.unwrap());
     let running = store.claim(&claim_by("w"), at(5)).await.unwrap().unwrap();
+    assert!(wanted().await);
     assert_eq!((running.id, running.state, running.attempt), (id, JobState::Running, Attempt(1)));
     assert_eq!((running.worker.as_deref(), running.lease_until), (Some("w"), Some(at(25))));
     assert_eq!((running.tries, running.started_at), (1, Some(at(5))));
@@ -44,6 +48,7 @@ pub async fn a_job_goes_its_way(Fixture { store, .. }: Fixture) {
     let done = store.get("studio", id).await.unwrap().unwrap();
     assert_eq!((done.state, done.finished_at), (JobState::Succeeded, Some(at(16))));
     assert_eq!((done.completion, done.failure, done.lease_until), (Some(record()), None, None));
+    assert!(!wanted().await);
 }
 
 pub async fn a_full_queue_takes_no_more(Fixture { store, .. }: Fixture) {

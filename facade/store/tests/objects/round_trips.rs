@@ -65,6 +65,7 @@ pub async fn lists_are_in_order_and_join(fixture: Fixture) {
     let store = &fixture.store;
     let mut keys: Vec<String> = (0..25).map(|i| format!("out/{}/n{i}", i % 3)).collect();
     keys.extend(["out/0.txt", "out/0-", "output", "models/m"].map(str::to_owned));
+    let before = Timestamp::now();
     for name in &keys {
         store.put(&key(name), pattern(0, name.len()), "text/plain").await.unwrap();
     }
@@ -79,8 +80,16 @@ pub async fn lists_are_in_order_and_join(fixture: Fixture) {
             break;
         }
     }
-    let want = keys.iter().map(|key| Listed { key: key.clone(), size: key.len() as u64 });
-    assert_eq!(joined, want.collect::<Vec<_>>());
+    let plain = |listed: &Listed| (listed.key.clone(), listed.size);
+    let want: Vec<_> = keys.iter().map(|key| (key.clone(), key.len() as u64)).collect();
+    assert_eq!(joined.iter().map(plain).collect::<Vec<_>>(), want);
+    // Services cut the time to seconds, and the clock is this machine's.
+    let (early, late) =
+        (before - SignedDuration::from_secs(2), Timestamp::now() + SignedDuration::from_secs(2));
+    for Listed { key, modified, .. } in &joined {
+        let modified = modified.unwrap_or_else(|| panic!("{key} has no time"));
+        assert!(early <= modified && modified <= late, "{key}: {modified}");
+    }
     assert_eq!(store.list("out/1/n1", None, 1000).await.unwrap().objects.len(), 5, "1, 10, 13, 16, 19");
     assert_eq!(store.list("nothing/", None, 10).await.unwrap(), ListPage::default());
 }

@@ -28,6 +28,11 @@ struct Stored {
     secret_access_key: String,
 }
 
+/// Reads the credentials that are there.
+pub(super) fn load(directory: &Path) -> io::Result<EmbeddedCredentials> {
+    parse(&fs::read(directory.join(FILE))?).map(EmbeddedCredentials::from)
+}
+
 /// Reads the credentials, or makes them. A file that cannot be read is not replaced: URLs out there may be
 /// signed with what is in it.
 pub(super) fn load_or_make(directory: &Path) -> io::Result<EmbeddedCredentials> {
@@ -35,19 +40,25 @@ pub(super) fn load_or_make(directory: &Path) -> io::Result<EmbeddedCredentials> 
     let stored = match fs::read(&path) {
         Ok(json) => {
             fs::set_permissions(&path, fs::Permissions::from_mode(MODE))?;
-            serde_json::from_slice(&json).map_err(|error| {
-                // The error names a place in the file, not what is there.
-                io::Error::new(
-                    io::ErrorKind::InvalidData,
-                    format!("{FILE} is damaged at line {}", error.line()),
-                )
-            })?
+            parse(&json)?
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => make(directory)?,
         Err(error) => return Err(error),
     };
-    let Stored { access_key_id, secret_access_key } = stored;
-    Ok(EmbeddedCredentials { access_key_id, secret_access_key: secret_access_key.into() })
+    Ok(stored.into())
+}
+
+fn parse(json: &[u8]) -> io::Result<Stored> {
+    serde_json::from_slice(json).map_err(|error| {
+        // The error names a place in the file, not what is there.
+        io::Error::new(io::ErrorKind::InvalidData, format!("{FILE} is damaged at line {}", error.line()))
+    })
+}
+
+impl From<Stored> for EmbeddedCredentials {
+    fn from(Stored { access_key_id, secret_access_key }: Stored) -> Self {
+        Self { access_key_id, secret_access_key: secret_access_key.into() }
+    }
 }
 
 fn make(directory: &Path) -> io::Result<Stored> {

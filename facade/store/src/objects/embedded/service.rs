@@ -8,11 +8,13 @@ use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode};
 use s3s::auth::SimpleAuth;
 use s3s::service::{S3Service, S3ServiceBuilder};
+use url::Url;
 
 use super::backend::Backend;
 use super::cors;
-use super::credentials::{EmbeddedCredentials, load_or_make};
+use super::credentials::{EmbeddedCredentials, load, load_or_make};
 use super::files::Files;
+use crate::objects::S3Options;
 
 /// The body of an answer: streamed from the file.
 pub type S3Body = s3s::Body;
@@ -79,6 +81,25 @@ impl EmbeddedS3 {
         builder.set_auth(SimpleAuth::from(&credentials));
         let service = builder.build();
         Ok(Self { inner: Arc::new(Inner { bucket: bucket.to_owned(), credentials, service }) })
+    }
+
+    /// How a client in another process reaches the service that has this directory open, at `endpoint`.
+    ///
+    /// # Errors
+    /// [`EmbeddedError::Directory`] when the service was never started there, or its credentials cannot be read.
+    pub fn client_options(directory: &Path, bucket: &str, endpoint: Url) -> Result<S3Options, EmbeddedError> {
+        let failed = |source| EmbeddedError::Directory { directory: directory.to_owned(), source };
+        let EmbeddedCredentials { access_key_id, secret_access_key } = load(directory).map_err(failed)?;
+        Ok(S3Options {
+            endpoint,
+            worker_endpoint: None,
+            public_endpoint: None,
+            region: Self::REGION.to_owned(),
+            bucket: bucket.to_owned(),
+            path_style: true,
+            access_key_id,
+            secret_access_key,
+        })
     }
 
     /// The bucket's name: the first component of every path that belongs to this service.

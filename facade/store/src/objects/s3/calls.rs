@@ -92,7 +92,11 @@ impl ObjectStore for S3Store {
             .await
             .map_err(|error| self.asked("list its objects", "").failed(error))?;
         let listed = |object: &aws_sdk_s3::types::Object| {
-            Some(Listed { key: object.key()?.to_owned(), size: unsigned(object.size()) })
+            Some(Listed {
+                key: object.key()?.to_owned(),
+                size: unsigned(object.size()),
+                modified: object.last_modified().and_then(timestamp),
+            })
         };
         let objects: Vec<Listed> = answer.contents().iter().filter_map(listed).collect();
         let more = answer.is_truncated() == Some(true);
@@ -238,10 +242,13 @@ impl S3Store {
     }
 }
 
+fn timestamp(time: &aws_sdk_s3::primitives::DateTime) -> Option<Timestamp> {
+    Timestamp::new(time.secs(), i32::try_from(time.subsec_nanos()).ok()?).ok()
+}
+
 /// Keys that others put into the bucket may be none of ours; their uploads are not ours to abort.
 fn stale_upload(upload: &aws_sdk_s3::types::MultipartUpload) -> Option<StaleUpload> {
-    let initiated = upload.initiated()?;
-    let initiated = Timestamp::new(initiated.secs(), i32::try_from(initiated.subsec_nanos()).ok()?).ok()?;
+    let initiated = upload.initiated().and_then(timestamp)?;
     let key = ObjectKey::new(upload.key()?).ok()?;
     Some(StaleUpload { key, upload_id: upload.upload_id()?.to_owned(), initiated })
 }

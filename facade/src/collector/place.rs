@@ -1,0 +1,115 @@
+//! What an object is, by its key.
+
+use easel_store::jobs::Sha256;
+use easel_store::objects::ObjectKey;
+
+/// Everything that is collected begins with this.
+pub(super) const FOLDER: &str = "models/";
+/// Weights, each under its SHA-256.
+pub const HASH_FOLDER: &str = "models/sha256/";
+const CLAIM_FOLDER: &str = "models/claims/";
+
+/// What is collected. A namespace may be called `sha256` or `claims`: its uploads are deeper.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    Weights(Sha256),
+    Upload {
+        namespace: String,
+    },
+    /// Says that an import counts on the weights of a hash.
+    Claim,
+}
+
+/// The word for metrics and tables.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kind {
+    Weights,
+    Upload,
+    Claim,
+}
+
+impl Kind {
+    pub const ALL: [Self; 3] = [Self::Weights, Self::Upload, Self::Claim];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Weights => "weights",
+            Self::Upload => "upload",
+            Self::Claim => "claim",
+        }
+    }
+
+    /// Why an object of this kind is deleted.
+    pub fn reason(self) -> &'static str {
+        match self {
+            Self::Weights => "no Model has these weights",
+            Self::Upload => "no Model declares this file",
+            Self::Claim => "the import is over",
+        }
+    }
+}
+
+impl Place {
+    /// `None`: none of ours, to be left alone.
+    pub(super) fn of(key: &str) -> Option<Self> {
+        if let Some(hash) = key.strip_prefix(HASH_FOLDER).and_then(|hash| hash.parse().ok()) {
+            return Some(Self::Weights(hash));
+        }
+        let claimed = |hash: &str| hash.parse::<Sha256>().is_ok();
+        if key.strip_prefix(CLAIM_FOLDER).is_some_and(claimed) {
+            return Some(Self::Claim);
+        }
+        let parts: Vec<&str> = key.split('/').collect();
+        match parts.as_slice() {
+            ["models", namespace, _, "upload", _] => {
+                Some(Self::Upload { namespace: (*namespace).to_owned() })
+            }
+            _ => None,
+        }
+    }
+
+    pub(super) fn kind(&self) -> Kind {
+        match self {
+            Self::Weights(_) => Kind::Weights,
+            Self::Upload { .. } => Kind::Upload,
+            Self::Claim => Kind::Claim,
+        }
+    }
+}
+
+/// Where the bytes of that hash are kept.
+///
+/// # Panics
+/// Never: hexadecimal digits make a valid key.
+pub fn hash_key(hash: &Sha256) -> ObjectKey {
+    format!("{HASH_FOLDER}{hash}").parse().expect("hexadecimal digits make a valid key")
+}
+
+pub(super) fn claim_key(hash: &Sha256) -> ObjectKey {
+    format!("{CLAIM_FOLDER}{hash}").parse().expect("hexadecimal digits make a valid key")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_easel_put_there_is_told_apart() {
+        let hash = "ab".repeat(32);
+        let kind = |key: &str| Place::of(key).map(|place| place.kind());
+        let cases = [
+            (format!("models/sha256/{hash}"), Some(Kind::Weights)),
+            (format!("models/claims/{hash}"), Some(Kind::Claim)),
+            ("models/team/m/upload/a.safetensors".to_owned(), Some(Kind::Upload)),
+            ("models/sha256/m/upload/a.safetensors".to_owned(), Some(Kind::Upload)),
+            (format!("models/sha256/{}", hash.to_uppercase()), None),
+            (format!("models/sha256/{hash}/x"), None),
+            ("models/team/m/notes.txt".to_owned(), None),
+            ("models/team/m/upload/deep/a".to_owned(), None),
+            ("out/1/result/image_0.png".to_owned(), None),
+        ];
+        for (key, want) in cases {
+            assert_eq!(kind(&key), want, "{key}");
+        }
+    }
+}
