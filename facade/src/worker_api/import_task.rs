@@ -96,9 +96,10 @@ pub(super) fn wanted(model: &ModelView) -> Result<Vec<Wanted>, WorkerError> {
             one(model.display_name.clone(), from, sha256)
         }
         SourceView::Volume { path } => one(last_part(path), Place::Volume { path: path.clone() }, &None),
-        SourceView::Merge(_) => {
-            nothing("SourceNotSupported", "a merge takes the files of other Models, none of its own".to_owned())
-        }
+        SourceView::Merge(_) => nothing(
+            "SourceNotSupported",
+            "a merge takes the files of other Models, none of its own".to_owned(),
+        ),
         SourceView::NotFetched(kind) => {
             nothing("SourceNotSupported", format!("spec.source.{kind} is nothing that an importer fetches"))
         }

@@ -36,8 +36,10 @@ pub async fn controller(ctx: Arc<Ctx>, scope: Scope) {
         .watches(scope.api::<TrainingJob>(&client), watcher::Config::default(), move |training| {
             used_by(&of_trainings, &training)
         })
-        .watches(scope.api::<Model>(&client), watcher::Config::default(), move |merge| {
-            used_by(&of_merges, &merge)
+        .watches(scope.api::<Model>(&client), watcher::Config::default(), move |model| {
+            let mut concerned = used_by(&of_merges, &model);
+            concerned.extend(waiting_for(&of_merges, &model));
+            concerned
         })
         .run(|model, ctx| guarded(model.clone(), ctx.clone(), reconcile(model, ctx)), after_error, ctx)
         .for_each(log_result)
@@ -59,5 +61,12 @@ fn used_by<K: Uses>(store: &Store<Model>, user: &K) -> Vec<ObjectRef<Model>> {
         // A status changes far more often than what is used.
         model.namespace() == namespace && user.uses(&model.name_any()) != told
     };
+    store.state_filter(concerned).iter().map(|model| ObjectRef::from_obj(&**model)).collect()
+}
+
+/// The merges that are not stored yet and read this Model: it may be what they wait for.
+fn waiting_for(store: &Store<Model>, input: &Model) -> Vec<ObjectRef<Model>> {
+    let (name, namespace) = (input.name_any(), input.namespace());
+    let concerned = |model: &Model| model.namespace() == namespace && model.uses(&name);
     store.state_filter(concerned).iter().map(|model| ObjectRef::from_obj(&**model)).collect()
 }

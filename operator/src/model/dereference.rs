@@ -1,12 +1,14 @@
-//! Reads what a Model's reconcile has to know: its Jobs, their pods, and who uses it. Only reads, and always
+//! Reads what a Model's reconcile has to know: its Jobs, their pods, who uses it, and what it uses. Only reads, and always
 //! from the API server: a cache may be older than what triggered the reconcile. The one exception is said in
 //! [`users`].
 
+use easel_crds::Model;
 use easel_crds::common::KindRef;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{Pod, ServiceAccount};
 use kube::Client;
 
+use super::inputs::{Input, inputs};
 use super::users::{SeenModels, users};
 use crate::children::{Children, Owner, list};
 use crate::error::Error;
@@ -19,16 +21,27 @@ pub struct References {
     pub pods: Vec<Pod>,
     /// What uses this Model, by kind and name.
     pub users: Vec<KindRef>,
+    /// What this Model is merged from.
+    pub inputs: Vec<Input>,
 }
 
 /// Reads all of it.
 ///
 /// # Errors
 /// [`Error::Read`].
-pub async fn dereference(owner: &Owner, client: &Client, seen: &SeenModels) -> Result<References, Error> {
-    let (service_accounts, jobs, users) =
-        tokio::try_join!(list(client, owner), list(client, owner), users(owner, client, seen))?;
+pub async fn dereference(
+    model: &Model,
+    owner: &Owner,
+    client: &Client,
+    seen: &SeenModels,
+) -> Result<References, Error> {
+    let (service_accounts, jobs, users, inputs) = tokio::try_join!(
+        list(client, owner),
+        list(client, owner),
+        users(owner, client, seen),
+        inputs(model, owner, client)
+    )?;
     // After the Jobs: a Job that has ended was read, so its pod is read with its last words.
     let pods = list::<Pod>(client, owner).await?;
-    Ok(References { service_accounts, jobs, pods: pods.live, users })
+    Ok(References { service_accounts, jobs, pods: pods.live, users, inputs })
 }

@@ -85,6 +85,13 @@ fn describe(name: &str, plan: &Plan, status: &ModelStatus) -> (Standing, String,
             );
             (Standing::Working, "WaitingForUpload", message)
         }
+        Plan::WaitForModels(what) => {
+            return (
+                Standing::Working,
+                "WaitingForModels".to_owned(),
+                format!("cannot be merged yet: {what}"),
+            );
+        }
         Plan::Suspended => {
             (Standing::Resting, "Suspended", "spec.suspend is set: nothing is imported".to_owned())
         }
@@ -138,7 +145,9 @@ fn failure(plan: &Plan) -> Option<&PodFailure> {
     match plan {
         Plan::Run { trouble, .. } => trouble.as_ref(),
         Plan::BackOff { failure, .. } | Plan::Stuck { failure, .. } => Some(failure),
-        Plan::Done | Plan::WaitForUpload | Plan::Suspended | Plan::Store { .. } => None,
+        Plan::Done | Plan::WaitForUpload | Plan::WaitForModels(_) | Plan::Suspended | Plan::Store { .. } => {
+            None
+        }
     }
 }
 

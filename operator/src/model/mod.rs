@@ -6,6 +6,7 @@ mod controller;
 mod dereference;
 mod derive_status;
 mod finalizer;
+mod inputs;
 mod plan;
 mod reconcile;
 mod result;

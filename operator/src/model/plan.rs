@@ -13,8 +13,9 @@ use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
 
-use super::ValidModel;
+use super::inputs::{Input, waits_for};
 use super::result::{JobState, job_state};
+use super::{InvalidModel, ValidModel};
 use crate::children::{Children, sha256_hex};
 use crate::labels::{IMPORT_ROUND, SOURCE_HASH};
 use crate::pods::PodFailure;
@@ -32,6 +33,8 @@ pub enum Plan {
     /// The status has the files of this source.
     Done,
     WaitForUpload,
+    /// For Models that are to be merged; the sentence says which, and why.
+    WaitForModels(String),
     Suspended,
     /// The Job of this round has to exist and to end.
     Run {
@@ -64,7 +67,7 @@ impl Plan {
     /// The Job that is to stay, with its round.
     pub fn job(&self) -> Option<(&str, u32)> {
         match self {
-            Self::Done | Self::WaitForUpload | Self::Suspended => None,
+            Self::Done | Self::WaitForUpload | Self::WaitForModels(_) | Self::Suspended => None,
             Self::Run { job, round, .. }
             | Self::Store { job, round, .. }
             | Self::BackOff { job, round, .. }
@@ -78,37 +81,43 @@ impl Plan {
             Self::BackOff { until, .. } => {
                 Some(Duration::try_from(until.duration_since(now)).unwrap_or(Duration::ZERO))
             }
-            Self::Done | Self::WaitForUpload | Self::Suspended => None,
+            Self::Done | Self::WaitForUpload | Self::WaitForModels(_) | Self::Suspended => None,
             Self::Run { .. } | Self::Store { .. } | Self::Stuck { .. } => None,
         }
     }
 }
 
 /// Decides.
+///
+/// # Errors
+/// A Model that is to be merged is none that can be.
 pub fn plan(
     valid: &ValidModel,
     status: Option<&ModelStatus>,
     jobs: &Children<Job>,
     pods: &[Pod],
+    inputs: &[Input],
     now: Timestamp,
-) -> Plan {
+) -> Result<Plan, InvalidModel> {
     let imported = status.is_some_and(|status| {
         status.source_hash.as_ref() == Some(&valid.source_hash) && !status.files.is_empty()
     });
     if imported {
-        return Plan::Done;
+        return Ok(Plan::Done);
     }
     if valid.awaits_upload {
-        return Plan::WaitForUpload;
+        return Ok(Plan::WaitForUpload);
     }
     if valid.suspended {
-        return Plan::Suspended;
+        return Ok(Plan::Suspended);
     }
     let ours =
         jobs.ours(&valid.owner).filter(|job| job.annotations().get(SOURCE_HASH) == Some(&valid.source_hash));
-    let Some(job) = ours.max_by_key(|job| round_of(job)) else { return run(valid, 1) };
+    let Some(job) = ours.max_by_key(|job| round_of(job)) else {
+        return Ok(waits_for(inputs)?.map_or_else(|| run(valid, 1), Plan::WaitForModels));
+    };
     let (name, round) = (job.name_any(), round_of(job));
-    match job_state(job, pods) {
+    Ok(match job_state(job, pods) {
         JobState::Running { trouble } => Plan::Run { job: name, round, trouble },
         JobState::Succeeded(imported) => Plan::Store { job: name, round, imported },
         JobState::Failed { failure, .. } if !failure.retriable => Plan::Stuck { job: name, round, failure },
@@ -117,11 +126,11 @@ pub fn plan(
             let wait = SignedDuration::try_from(wait(round)).unwrap_or(SignedDuration::ZERO);
             let until = at.unwrap_or(now).saturating_add(wait).unwrap_or(now);
             if until <= now {
-                return run(valid, round + 1);
+                return Ok(run(valid, round + 1));
             }
             Plan::BackOff { job: name, round, failure, until }
         }
-    }
+    })
 }
 
 fn run(valid: &ValidModel, round: u32) -> Plan {

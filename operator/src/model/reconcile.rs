@@ -46,11 +46,11 @@ pub async fn reconcile_at(trigger: Arc<Model>, ctx: Arc<Ctx>, now: Timestamp) ->
 
 async fn run(model: &Model, ctx: &Ctx, now: Timestamp) -> Result<Applied, Error> {
     let owner = Owner::of(model, Component::Import).ok_or(Error::Unstored)?;
-    let refs = dereference(&owner, &ctx.client, &ctx.models).await?;
+    let refs = dereference(model, &owner, &ctx.client, &ctx.models).await?;
     // Before the spec is judged: bytes of a former one may be in use.
     hold(&ctx.client, model, !refs.users.is_empty()).await?;
     let valid = validate(model)?;
-    let plan = plan(&valid, model.status.as_ref(), &refs.jobs, &refs.pods, now);
+    let plan = plan(&valid, model.status.as_ref(), &refs.jobs, &refs.pods, &refs.inputs, now)?;
     let built = build(&valid, &plan, &ctx.settings);
     apply(ctx, &valid, refs, plan, built).await
 }

@@ -43,7 +43,7 @@ impl Uses for Model {
         let stored = find(conditions, READY).is_some_and(|ready| {
             ready.status == "True" && ready.observed_generation == self.metadata.generation
         });
-        !is_leaving(self) && !stored && merge.models.iter().any(|input| input.name == model)
+        !is_leaving(self) && !stored && merge.models.iter().chain(&merge.vae).any(|input| input.name == model)
     }
 }
 

@@ -15,13 +15,18 @@ use crate::labels::Component;
 pub enum InvalidModel {
     #[error(
         "spec.source.{kind} cannot be imported by this version of Easel; it can import upload, objectStore, s3, http, \
-         huggingFace, civitai and volume"
+         huggingFace, civitai, volume and merge"
     )]
     SourceNotSupported { kind: &'static str },
     #[error(
-        "spec.source names no source; set one of upload, objectStore, s3, http, huggingFace, civitai and volume"
+        "spec.source names no source; set one of upload, objectStore, s3, http, huggingFace, civitai, volume and merge"
     )]
     NoSource,
+    #[error(
+        "Model {name} cannot be merged: it is of type {model_type} with {weight_files} weight files; single-file \
+         checkpoints can be merged, and a Vae in the place of theirs"
+    )]
+    UnfitInput { name: String, model_type: &'static str, weight_files: usize },
 }
 
 impl InvalidModel {
@@ -30,6 +35,7 @@ impl InvalidModel {
         match self {
             Self::SourceNotSupported { .. } => "SourceNotSupported",
             Self::NoSource => "NoSource",
+            Self::UnfitInput { .. } => "UnfitInput",
         }
     }
 }
@@ -83,13 +89,13 @@ fn importable(source: &ModelSource) -> Result<(), InvalidModel> {
         hugging_face.is_some(),
         civitai.is_some(),
         volume.is_some(),
+        merge.is_some(),
     ];
     if fetched.contains(&true) {
         return Ok(());
     }
-    let others = [("merge", merge.is_some()), ("trainingJob", training_job.is_some())];
-    match others.into_iter().find(|(_, is_set)| *is_set) {
-        Some((kind, _)) => Err(InvalidModel::SourceNotSupported { kind }),
+    match training_job {
+        Some(_) => Err(InvalidModel::SourceNotSupported { kind: "trainingJob" }),
         None => Err(InvalidModel::NoSource),
     }
 }
@@ -103,10 +109,7 @@ mod tests {
 
     #[test]
     fn sources_that_cannot_be_imported_say_so() {
-        let cases = [
-            ("{merge: {method: WeightedSum, models: [{name: a}, {name: b}]}}", "merge"),
-            ("{trainingJob: {name: a}}", "trainingJob"),
-        ];
+        let cases = [("{trainingJob: {name: a}}", "trainingJob")];
         for (source, kind) in cases {
             let error = validate(&model(source)).expect_err(source);
             assert_eq!((error.reason(), error.retriable()), ("SourceNotSupported", false));

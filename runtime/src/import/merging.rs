@@ -122,11 +122,16 @@ mod tests {
         let name = |source: &Option<MergeSource>| source.as_ref().map(|source| source.name.clone());
         assert_eq!((all.a.name.as_str(), all.b.name.as_str()), ("a", "b"));
         assert_eq!((name(&all.c).as_deref(), name(&all.vae).as_deref()), (Some("c"), Some("v")));
-        assert_eq!((all.b.path.as_path(), all.b.sha256.as_deref()), (Path::new("/work/b"), Some("hash of b")));
+        assert_eq!(
+            (all.b.path.as_path(), all.b.sha256.as_deref()),
+            (Path::new("/work/b"), Some("hash of b"))
+        );
         assert_eq!((all.weight, all.precision, all.prune_ema), (0.25, Some(OutputPrecision::Bf16), true));
         let two = planned(&["a", "b"], false).unwrap();
         assert!(two.c.is_none() && two.vae.is_none());
-        for (names, has_vae) in [(&["a"][..], false), (&["a", "b"][..], true), (&["a", "b", "c", "d"][..], false)] {
+        for (names, has_vae) in
+            [(&["a"][..], false), (&["a", "b"][..], true), (&["a", "b", "c", "d"][..], false)]
+        {
             assert_eq!(planned(names, has_vae), None, "{names:?}");
         }
     }

@@ -78,7 +78,10 @@ async fn what_cannot_be_merged_is_permanent_and_stores_nothing() {
     let (result, facade) = run(&[("a.safetensors", tiny_checkpoint()), ("b.safetensors", lora())]).await;
     let report = result.unwrap_err().report();
     assert!(!report.retriable, "{report:?}");
-    assert!(report.message.contains("mixed.safetensors") && report.message.contains("b.safetensors"), "{report:?}");
+    assert!(
+        report.message.contains("mixed.safetensors") && report.message.contains("b.safetensors"),
+        "{report:?}"
+    );
     assert!(facade.stored().is_empty());
     let (result, _) = run(&[("a.safetensors", tiny_checkpoint())]).await;
     assert_eq!(result.unwrap_err().report().reason, "NoFiles");

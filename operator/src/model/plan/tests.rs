@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::model::build::testing::{job as built_job, model};
+use crate::model::inputs::InputState;
 use crate::model::validate;
 
 const HTTP: &str = "{http: {url: \"https://example.com/a\"}}";
@@ -47,11 +48,29 @@ fn pod(round: u32, exit_code: i32, message: &Value) -> Pod {
 }
 
 fn decide(valid: &ValidModel, status: Option<&ModelStatus>, jobs: &[Job], pods: &[Pod], now: i64) -> Plan {
-    plan(valid, status, &Children { live: jobs.to_vec() }, pods, at(now))
+    plan(valid, status, &Children { live: jobs.to_vec() }, pods, &[], at(now)).unwrap()
 }
 
 fn failed_report(retriable: bool) -> Value {
     json!({"Failed": {"reason": "SourceNotFound", "message": "404", "retriable": retriable}})
+}
+
+#[test]
+fn a_merge_waits_for_its_models_and_not_once_it_runs() {
+    let merge = validate(&model("{merge: {method: WeightedSum, models: [{name: a}, {name: b}]}}")).unwrap();
+    let input = |state| vec![Input { name: "a".into(), state }];
+    let decide = |inputs: &[Input], jobs: &[Job]| {
+        plan(&merge, None, &Children { live: jobs.to_vec() }, &[], inputs, at(0))
+    };
+    let missing = input(InputState::Missing);
+    let waits = Plan::WaitForModels("Model a does not exist".to_owned());
+    assert_eq!(decide(&missing, &[]), Ok(waits));
+    assert!(matches!(decide(&input(InputState::Ready), &[]), Ok(Plan::Run { round: 1, .. })));
+    let unfit = input(InputState::Unfit { model_type: "Lora", weight_files: 1 });
+    assert_eq!(decide(&unfit, &[]).unwrap_err().reason(), "UnfitInput");
+    let mut running = built_job(&merge, 1);
+    running.metadata.uid = Some("job-1".into());
+    assert!(matches!(decide(&missing, &[running]), Ok(Plan::Run { .. })), "it has what it needs by now");
 }
 
 #[test]

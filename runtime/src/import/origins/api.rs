@@ -113,10 +113,13 @@ impl Api<'_> {
         let (status, headers, at) = (response.status(), response.headers().clone(), response.url().clone());
         let mut answer = Answer { status, headers, url: at, body: Vec::new() };
         let mut stream = response.bytes_stream();
-        while body {
+        if !body {
+            return Ok(answer);
+        }
+        loop {
             let received = answer.body.len() as u64;
             let Some(chunk) = timeout(self.stall, stream.next()).await.map_err(|_| stalled(received))? else {
-                break;
+                return Ok(answer);
             };
             let chunk = chunk.map_err(|error| {
                 failed(FetchError::Broken { url: url.into(), received, source: error.without_url() })
@@ -126,7 +129,6 @@ impl Api<'_> {
             }
             answer.body.extend_from_slice(&chunk);
         }
-        Ok(answer)
     }
 }
 
