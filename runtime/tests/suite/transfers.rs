@@ -57,8 +57,9 @@ impl Place {
         fetch_file(&source, &part, policy, &mut |progress| self.told.lock().unwrap().push(progress)).await
     }
 
-    /// Begins a transfer, and drops it when `bytes` are there.
+    /// Begins a transfer, slow enough to be caught, and drops it when `bytes` are there.
     async fn begin(&self, server: &RangedServer, policy: &FetchPolicy, bytes: u64) {
+        server.throttle(4 << 20);
         let stop = async {
             loop {
                 let received = self.told.lock().unwrap().last().map_or(0, |progress| progress.received);
@@ -72,6 +73,7 @@ impl Place {
             ended = self.fetch(server, policy) => panic!("it ended before it was stopped: {ended:?}"),
             () = stop => {}
         }
+        server.throttle(1 << 30);
     }
 
     fn holds(&self, received: &Received, want: &[u8], case: &str) {
@@ -170,7 +172,6 @@ async fn a_server_that_serves_one_at_a_time_is_asked_by_one() {
 async fn a_later_transfer_fetches_only_what_is_missing() {
     let (place, bytes) = (Place::new(), content(7, 2_000_000));
     let server = RangedServer::start(bytes.clone()).await;
-    server.throttle(16 << 20);
     place.begin(&server, &policy(), 1_000_000).await;
     let (before, sent) = (server.requests().len(), server.sent());
     let received = place.fetch(&server, &policy()).await.unwrap();
@@ -201,7 +202,6 @@ async fn what_is_left_counts_only_for_the_same_file_in_the_same_state() {
     ];
     for (case, spoil) in cases {
         let (place, server) = (Place::new(), RangedServer::start(bytes.clone()).await);
-        server.throttle(4 << 20);
         place.begin(&server, &policy(), 200_000).await;
         spoil(&place);
         let received = place.fetch(&server, &policy()).await.unwrap();
@@ -213,7 +213,6 @@ async fn what_is_left_counts_only_for_the_same_file_in_the_same_state() {
 async fn failures_end_the_transfer_and_keep_its_parts() {
     let bytes = content(9, 800_000);
     let (place, server) = (Place::new(), RangedServer::start(bytes.clone()).await);
-    server.throttle(16 << 20);
     place.begin(&server, &policy(), 400_000).await;
     server.faults(&[Fault::Status(503); 200]);
     let error = place.fetch(&server, &policy()).await.unwrap_err();
