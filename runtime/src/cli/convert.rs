@@ -43,3 +43,23 @@ pub(super) fn run(args: &ConvertArgs) -> Result<(), FailureReport> {
     );
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    #[test]
+    fn a_pickle_becomes_safetensors_and_anything_else_says_why_not() {
+        let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("diffusion/tests/golden");
+        let dir = tempfile::tempdir().unwrap();
+        let to = dir.path().join("x.safetensors");
+        let args = |from: &str| ConvertArgs { from: golden.join(from), to: to.clone() };
+        run(&args("families/embedding.pt")).unwrap();
+        let seen = easel_diffusion::inspect(&to).unwrap();
+        assert_eq!((seen.kind, seen.tensors), (easel_diffusion::Kind::TextualInversion, 1));
+        let report = run(&args("tiny-sd1.safetensors")).unwrap_err();
+        assert_eq!((report.reason.as_str(), report.retriable), ("NotAPickle", false));
+    }
+}

@@ -159,6 +159,24 @@ mod tests {
     }
 
     #[test]
+    fn two_files_become_one() {
+        let golden = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("diffusion/tests/golden/merge");
+        let dir = tempfile::tempdir().unwrap();
+        let out = dir.path().join("x.safetensors");
+        let path = |name: &str| golden.join(name).display().to_string();
+        let line =
+            format!("{} {} --prune -o {}", path("a.safetensors"), path("b.safetensors"), out.display());
+        let words = ["easel-runtime", "merge"].into_iter().chain(line.split(' '));
+        let Command::Merge(args) = Cli::try_parse_from(words).unwrap().command else { panic!("no merge") };
+        run(&args).unwrap();
+        let seen = easel_diffusion::inspect(&out).unwrap();
+        assert_eq!(
+            (seen.kind, seen.precision),
+            (easel_diffusion::Kind::Checkpoint, easel_diffusion::Precision::F32)
+        );
+    }
+
+    #[test]
     fn a_merge_that_cannot_be_meant_says_why() {
         let dir = tempfile::tempdir().unwrap();
         let out = dir.path().join("x.safetensors");

@@ -32,7 +32,7 @@ async fn run(arguments: &[&str]) -> (Option<i32>, String, String) {
 async fn help_names_every_command_and_setting() {
     let (code, help, _) = run(&["--help"]).await;
     assert_eq!(code, Some(0));
-    for word in ["serve", "import", "generate", "inspect", "--log", "65"] {
+    for word in ["serve", "import", "generate", "inspect", "merge", "convert", "--log", "65"] {
         assert!(help.contains(word), "{word}: {help}");
     }
     let (_, help, _) = run(&["serve", "--help"]).await;

@@ -44,6 +44,7 @@ fn is_lora(header: &Header) -> bool {
         ".lokr_w1",
         ".oft_blocks",
         ".dora_scale",
+        ".ia3_l",
         "on_input",
     ];
     any(header, |n| (n.starts_with("lora_") && n.contains('.')) || PARTS.iter().any(|p| n.contains(p)))

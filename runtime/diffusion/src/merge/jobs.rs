@@ -22,7 +22,7 @@ const MAX_EXTENDED: u64 = 1 << 22;
 
 /// Which file a tensor is copied from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum From {
+pub(super) enum Origin {
     A,
     Vae,
 }
@@ -31,7 +31,7 @@ pub(super) enum From {
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Action {
     Copy {
-        from: From,
+        from: Origin,
         entry: TensorEntry,
     },
     /// `c` is `None` where nothing is subtracted, or the third model lacks the tensor: then the web UI adds
@@ -88,7 +88,7 @@ pub(super) fn jobs(plan: &MergePlan, headers: &Headers) -> Result<BTreeMap<Strin
         mergeable(name, entry, a_name)?;
         let action = match headers.b.0.tensors.get(name) {
             Some(b) if is_merged(name, entry) => combine(plan, &weighting, name, entry, b, headers)?,
-            Some(_) | None => Action::Copy { from: From::A, entry: entry.clone() },
+            Some(_) | None => Action::Copy { from: Origin::A, entry: entry.clone() },
         };
         jobs.insert(name.clone(), job(name, entry, action, plan.precision));
     }
@@ -211,7 +211,7 @@ fn bake(
                 right_shape: entry.shape.clone(),
             });
         }
-        let action = Action::Copy { from: From::Vae, entry: entry.clone() };
+        let action = Action::Copy { from: Origin::Vae, entry: entry.clone() };
         jobs.insert(name.clone(), job(&name, entry, action, precision));
     }
     Ok(())

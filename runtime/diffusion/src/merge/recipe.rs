@@ -76,19 +76,15 @@ pub(super) fn hash(
 
 /// The metadata of the merged file; `hashes` are those of [`sources`], in that order.
 pub(super) fn metadata(plan: &MergePlan, hashes: Vec<String>, a: &Header) -> BTreeMap<String, String> {
-    let ingredient = |((role, source), sha256): ((&'static str, &'_ MergeSource), String)| {
-        (role, source.name.clone(), sha256)
-    };
-    let named: Vec<_> = sources(plan).zip(hashes).map(ingredient).collect();
     let recipe = Recipe {
         method: plan.method,
         weight: plan.weight,
         block_weights: &plan.block_weights,
         precision: plan.precision,
         prune_ema: plan.prune_ema,
-        sources: named
-            .iter()
-            .map(|(role, name, sha256)| Ingredient { role, name, sha256: sha256.clone() })
+        sources: sources(plan)
+            .zip(hashes)
+            .map(|((role, source), sha256)| Ingredient { role, name: &source.name, sha256 })
             .collect(),
     };
     let kept = KEPT.iter().filter_map(|key| a.metadata.get_key_value(*key));

@@ -9,7 +9,7 @@ use crate::weights::{
 
 use super::arithmetic::{Converter, Formula};
 use super::error::MergeError;
-use super::jobs::{Action, From, Headers, Job, jobs};
+use super::jobs::{Action, Headers, Job, Origin, jobs};
 use super::plan::{MergePlan, MergeSource};
 use super::recipe::{hash, metadata, sources};
 
@@ -150,12 +150,12 @@ impl Work<'_> {
                     let mut raw = std::mem::take(&mut work.space.raw);
                     read(&work.opened(*from).reader, entry, first, count, &mut raw)?;
                     work.space.raw = raw;
-                    decode(&mut work.space.converter, entry, &work.space.raw, &mut work.space.a);
-                    Ok(())
+                    let Space { converter, raw, a, .. } = &mut work.space;
+                    decode(converter, &job.outline.name, entry, raw, a)
                 })
             }
             Action::Combine { a, b, c, formula } => self.chunks(job, a, true, |work, first, count| {
-                work.load(a, b, c.as_ref(), [first; 2], [count; 2])?;
+                work.load(&job.outline.name, [a, b], c.as_ref(), [first; 2], [count; 2])?;
                 let Space { a, b, c, .. } = &mut work.space;
                 formula.apply(a, b, c);
                 Ok(())
@@ -166,16 +166,16 @@ impl Work<'_> {
         }
     }
 
-    fn opened(&self, from: From) -> &Opened {
+    fn opened(&self, from: Origin) -> &Opened {
         match from {
-            From::A => self.readers.a,
+            Origin::A => self.readers.a,
             // Jobs copy from an autoencoder only where there is one.
-            From::Vae => self.readers.vae.unwrap_or(self.readers.a),
+            Origin::Vae => self.readers.vae.unwrap_or(self.readers.a),
         }
     }
 
     /// The bytes as they are.
-    fn copy(&mut self, from: From, entry: &TensorEntry) -> Result<(), MergeError> {
+    fn copy(&mut self, from: Origin, entry: &TensorEntry) -> Result<(), MergeError> {
         let total = (entry.elements() * entry.dtype.bits()).div_ceil(8);
         let mut offset = 0;
         while offset < total {
@@ -212,26 +212,28 @@ impl Work<'_> {
     /// The same places of all sources; `a`'s may be others than those of `b` and `c`.
     fn load(
         &mut self,
-        a: &TensorEntry,
-        b: &TensorEntry,
+        tensor: &str,
+        [a, b]: [&TensorEntry; 2],
         c: Option<&TensorEntry>,
         first: [u64; 2],
         count: [u64; 2],
     ) -> Result<(), MergeError> {
         let Space { converter, raw, a: a_values, b: b_values, c: c_values } = &mut self.space;
         read(&self.readers.a.reader, a, first[0], count[0], raw)?;
-        decode(converter, a, raw, a_values);
+        decode(converter, tensor, a, raw, a_values)?;
         read(&self.readers.b.reader, b, first[1], count[1], raw)?;
-        decode(converter, b, raw, b_values);
+        decode(converter, tensor, b, raw, b_values)?;
         match (c, self.readers.c) {
             (Some(entry), Some(opened)) => {
                 read(&opened.reader, entry, first[1], count[1], raw)?;
-                decode(converter, entry, raw, c_values);
+                decode(converter, tensor, entry, raw, c_values)
             }
             // Minus itself: a difference of zero.
-            (Some(_), None) | (None, _) => c_values.clone_from(b_values),
+            (Some(_), None) | (None, _) => {
+                c_values.clone_from(b_values);
+                Ok(())
+            }
         }
-        Ok(())
     }
 
     /// Each output's kernel has the ordinary channels first.
@@ -242,7 +244,7 @@ impl Work<'_> {
         c: Option<&TensorEntry>,
         formula: Formula,
     ) -> Result<(), MergeError> {
-        self.load(a, b, c, [0, 0], [a.elements(), b.elements()])?;
+        self.load(&job.outline.name, [a, b], c, [0; 2], [a.elements(), b.elements()])?;
         let rows = a.shape.first().copied().unwrap_or(1).max(1);
         let Space { a, b, c, .. } = &mut self.space;
         let (wide, narrow) = (a.len() / rows, b.len() / rows);
@@ -287,6 +289,16 @@ fn read(
     Ok(reader.read(entry, first * size, raw)?)
 }
 
-fn decode(converter: &mut Converter, entry: &TensorEntry, raw: &[u8], values: &mut Vec<f32>) {
-    converter.decode(entry.dtype, raw, values).expect("jobs convert and combine floats alone");
+fn decode(
+    converter: &mut Converter,
+    tensor: &str,
+    entry: &TensorEntry,
+    raw: &[u8],
+    values: &mut Vec<f32>,
+) -> Result<(), MergeError> {
+    converter.decode(entry.dtype, raw, values).ok_or_else(|| MergeError::Dtype {
+        tensor: tensor.to_owned(),
+        name: "a source".to_owned(),
+        dtype: entry.dtype.name(),
+    })
 }

@@ -7,12 +7,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use easel_diffusion::adapters::Hypernetwork;
+use easel_diffusion::random::Mt19937;
 use easel_diffusion::text::Embedding;
 use easel_diffusion::weights::{
     ConvertLimits, Dtype, FileHeader, TensorEntry, convert, convert_observed, read_header,
 };
 use easel_diffusion::{Kind, inspect};
 
+use crate::fuzz_pickle::mutate;
 use crate::golden::path;
 use crate::torch::{View, archive, dict, pickle, text};
 
@@ -198,4 +200,29 @@ fn what_is_refused_leaves_nothing_behind() {
     assert_eq!(error.reason(), "NotAPickle");
     let left: Vec<_> = fs::read_dir(dir.path()).unwrap().map(|f| f.unwrap().file_name()).collect();
     assert_eq!(left, ["in.ckpt"]);
+}
+
+#[test]
+fn mutated_checkpoints_become_sound_files_or_are_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let (from, to) = (dir.path().join("in"), dir.path().join("out"));
+    let mut rng = Mt19937::new(20_261_121);
+    for name in ["lightning.ckpt", "legacy.ckpt", "embedding.pt", "hypernetwork.pt"] {
+        let seed = fs::read(path(&format!("families/{name}"))).unwrap();
+        let mut accepted = 0;
+        for _ in 0..150 {
+            let mut bytes = seed.clone();
+            mutate(&mut bytes, &mut rng);
+            fs::write(&from, &bytes).unwrap();
+            match convert(&from, &to, &ConvertLimits::default()) {
+                Ok(told) => {
+                    assert_eq!(read_header(&to).unwrap().header.tensors.len() as u64, told.tensors, "{name}");
+                    accepted += 1;
+                }
+                Err(error) => assert!(!error.reason().is_empty() && error.to_string().len() < 2000, "{name}"),
+            }
+        }
+        assert!((1..150).contains(&accepted), "{name}: {accepted} accepted");
+    }
+    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 2);
 }

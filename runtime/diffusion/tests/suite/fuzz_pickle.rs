@@ -48,7 +48,7 @@ fn one_case(bytes: &[u8]) -> bool {
 const INTERESTING: &[u8] =
     b"(.012NJKMQRXVabc}]egqjrtuhs)\x80\x81\x85\x86\x87\x88\x8a\x8c\x93\x94\x95\x00\x01\x7f\xff";
 
-fn mutate(bytes: &mut Vec<u8>, rng: &mut Mt19937) {
+pub fn mutate(bytes: &mut Vec<u8>, rng: &mut Mt19937) {
     for _ in 0..=rng.next_u32() % 6 {
         let length = bytes.len().max(1) as u32;
         let at = (rng.next_u32() % length) as usize;

@@ -21,6 +21,7 @@ mod fuzz_prompt;
 mod fuzz_safetensors;
 mod golden;
 mod hostile;
+mod inspect;
 mod load;
 mod merge;
 mod mixture;
