@@ -92,6 +92,7 @@ fn expiry(token: &str) -> Option<Timestamp> {
 mod tests {
     use std::sync::atomic::{AtomicU32, Ordering};
 
+    use easel_crds::Model;
     use futures::future::BoxFuture;
     use jiff::ToSpan;
 
@@ -121,6 +122,13 @@ mod tests {
             _: &'a str,
             _: &'a str,
             _: Transfer,
+        ) -> BoxFuture<'a, Result<(), ClusterError>> {
+            Box::pin(async { Ok(()) })
+        }
+        fn each_model<'a>(
+            &'a self,
+            _: &'a [String],
+            _: &'a mut (dyn FnMut(&Model) + Send),
         ) -> BoxFuture<'a, Result<(), ClusterError>> {
             Box::pin(async { Ok(()) })
         }

@@ -101,7 +101,8 @@ async fn parts_from_several_connections_make_the_file() {
 #[tokio::test]
 async fn without_ranges_or_anything_to_tell_versions_apart_one_connection_fetches_all() {
     let bytes = content(2, 500_000);
-    let cases: [(&str, fn(&RangedServer), bool, bool); 4] = [
+    type Case = (&'static str, fn(&RangedServer), bool, bool);
+    let cases: [Case; 4] = [
         ("no ranges", RangedServer::without_ranges, false, false),
         ("no ranges, a known hash", RangedServer::without_ranges, true, false),
         ("no validator", RangedServer::without_etag, false, false),
@@ -191,7 +192,8 @@ async fn a_later_transfer_fetches_only_what_is_missing() {
 #[tokio::test]
 async fn what_is_left_counts_only_for_the_same_file_in_the_same_state() {
     let bytes = content(8, 400_000);
-    let cases: [(&str, fn(&Place)); 3] = [
+    type Case = (&'static str, fn(&Place));
+    let cases: [Case; 3] = [
         ("a shorter file", |place| {
             std::fs::OpenOptions::new().write(true).open(place.path()).unwrap().set_len(300_000).unwrap();
         }),
