@@ -14,6 +14,7 @@ mod pickle;
 mod random;
 mod read;
 mod safetensors;
+mod side;
 mod sniff;
 mod store;
 
@@ -27,4 +28,5 @@ pub use pickle::{PickleError, read_pickle};
 pub(crate) use read::TensorReader;
 pub use safetensors::WriteError;
 pub(crate) use safetensors::{Outline, SafetensorsWriter, hex, in_file_order};
+pub use side::{Dropout, SidePath};
 pub use store::{FileHeader, Weights, WeightsBuilder, read_header};
