@@ -21,6 +21,7 @@ pub mod raster;
 pub mod samplers;
 pub mod schedule;
 pub mod text;
+pub mod train;
 pub mod unet;
 pub mod vae;
 pub mod weights;
