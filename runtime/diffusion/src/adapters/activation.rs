@@ -9,7 +9,7 @@ use crate::ops::{gelu, silu};
 
 /// An elementwise function.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Activation {
+pub(crate) enum Activation {
     Linear,
     Relu,
     LeakyRelu,
@@ -45,7 +45,7 @@ impl Activation {
         ("softsign", Self::Softsign),
     ];
 
-    pub(super) fn parse(name: &str) -> Option<Self> {
+    pub(crate) fn parse(name: &str) -> Option<Self> {
         Self::NAMES.iter().find(|row| row.0 == name).map(|row| row.1)
     }
 

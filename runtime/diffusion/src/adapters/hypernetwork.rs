@@ -84,17 +84,24 @@ pub struct Hypernetwork {
     networks: BTreeMap<usize, (Network, Network)>,
 }
 
+/// The layers of one side.
 #[derive(Debug)]
-struct Network(Vec<Layer>);
+pub(crate) struct Network(Vec<Layer>);
 
+/// One of them.
 #[derive(Debug)]
-enum Layer {
+pub(crate) enum Layer {
     Linear(Linear),
     Norm(LayerNorm),
     Activation(Activation),
 }
 
 impl Network {
+    /// Layers whose widths go together, back to the first's.
+    pub(crate) fn of(layers: Vec<Layer>) -> Self {
+        Self(layers)
+    }
+
     fn forward(&self, x: &Tensor, strength: f32) -> Result<Tensor> {
         let mut y = x.clone();
         for layer in &self.0 {
@@ -145,6 +152,11 @@ impl Hypernetwork {
             networks.insert(width, (network(0)?, network(1)?));
         }
         Ok(Self { identity: Identity::new(sha256), networks })
+    }
+
+    /// Networks that no file holds: those in training, by the width of the context.
+    pub(crate) fn of(networks: BTreeMap<usize, (Network, Network)>) -> Self {
+        Self { identity: Identity::new(None), networks }
     }
 
     /// The widths of contexts that it changes.

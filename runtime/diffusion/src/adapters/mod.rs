@@ -18,9 +18,12 @@ mod load;
 mod names;
 mod peft;
 
+pub(crate) use activation::Activation;
 pub use error::{AdapterError, Misfit};
 pub use fit::FittedAdapter;
 pub use hypernetwork::{Hypernetwork, HypernetworkError};
+pub(crate) use hypernetwork::{Layer as HyperLayer, Network as HyperNetwork};
 pub use load::Adapter;
 pub(crate) use load::Identity;
+pub(crate) use names::Blocks as UnetBlocks;
 pub use names::{Component, ModelNames};

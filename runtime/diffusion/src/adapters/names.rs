@@ -91,14 +91,15 @@ impl ModelNames {
 
 /// How many layers a level has and which levels have transformers: what the numbers of `ldm` depend on.
 #[derive(Debug)]
-struct Blocks {
+pub(crate) struct Blocks {
     layers: usize,
     /// Levels of the way up that have transformers.
     attends: Vec<bool>,
 }
 
 impl Blocks {
-    fn of(shapes: &BTreeMap<String, Vec<usize>>) -> Self {
+    /// Counts them in a model's tensors.
+    pub(crate) fn of(shapes: &BTreeMap<String, Vec<usize>>) -> Self {
         // Bounded, since the names come from a file.
         let count =
             |name: &dyn Fn(usize) -> String| (0..64).take_while(|n| shapes.contains_key(&name(*n))).count();
@@ -111,11 +112,12 @@ impl Blocks {
     }
 
     /// The `ldm` name of a UNet's module, without `model.diffusion_model.`.
-    fn ldm_name(&self, module: &str) -> Option<String> {
+    pub(crate) fn ldm_name(&self, module: &str) -> Option<String> {
         const FIXED: &[(&str, &str)] = &[
             ("conv_in", "input_blocks.0.0"),
             ("time_embedding.linear_1", "time_embed.0"),
             ("time_embedding.linear_2", "time_embed.2"),
+            ("time_embedding.cond_proj", "time_embed.cond_proj"),
             ("add_embedding.linear_1", "label_emb.0.0"),
             ("add_embedding.linear_2", "label_emb.0.2"),
             ("conv_norm_out", "out.0"),

@@ -12,6 +12,7 @@ mod open_clip;
 mod taesd;
 mod unet;
 mod vae;
+mod write;
 
 pub use clip::rename_clip;
 pub use control::ControlNames;
@@ -22,3 +23,4 @@ pub use open_clip::split_open_clip;
 pub use taesd::TaesdNames;
 pub use unet::UnetNames;
 pub use vae::{VaeNames, rename_diffusers_vae, rename_ldm_vae};
+pub(crate) use write::LdmWriter;

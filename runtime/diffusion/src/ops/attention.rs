@@ -1,8 +1,9 @@
 //! Scaled dot-product attention without ever holding all scores.
 
-use candle_core::{Result, Tensor};
+use candle_core::{D, Result, Tensor};
 
 use super::activation::softmax;
+use super::gradient::link3;
 
 /// Most scores held at once, in elements (64 MiB). Four times more does not run faster; four times
 /// less begins to cost at 64x64 latents, where a slice gets under 128 rows of queries.
@@ -19,7 +20,68 @@ pub struct AttentionShape {
 /// softmax(q·kᵀ/√width)·v per head. `q: [batch, queries, heads·width]`, `k`, `v: [batch, keys,
 /// heads·width]`; the result has the shape of `q`.
 pub fn attention(q: &Tensor, k: &Tensor, v: &Tensor, shape: AttentionShape) -> Result<Tensor> {
+    if q.track_op() || k.track_op() || v.track_op() {
+        return trained(q, k, v, shape, MAX_SCORES);
+    }
     attention_sliced(q, k, v, shape, MAX_SCORES)
+}
+
+/// As a function of all three. The scores are not kept: the backward computes each slice again.
+fn trained(q: &Tensor, k: &Tensor, v: &Tensor, shape: AttentionShape, max_scores: usize) -> Result<Tensor> {
+    let y = attention_sliced(&q.detach(), &k.detach(), &v.detach(), shape, max_scores)?;
+    link3("attention", [q, k, v], y, move |all: [&Tensor; 3], _: &Tensor, grad: &Tensor| {
+        let plain = all.map(Tensor::detach);
+        let grad = grad.contiguous()?;
+        let mut parts: [Vec<Tensor>; 3] = Default::default();
+        for i in 0..plain[0].dim(0)? {
+            let one = item_gradients(&plain, &grad, i, shape, max_scores)?;
+            parts.iter_mut().zip(one).for_each(|(all, one)| all.push(one));
+        }
+        let [q, k, v] = parts.map(|all| Tensor::cat(&all, 0));
+        let wanted = |x: &Tensor, grad: Result<Tensor>| if x.track_op() { grad.map(Some) } else { Ok(None) };
+        Ok([wanted(all[0], q)?, wanted(all[1], k)?, wanted(all[2], v)?])
+    })
+}
+
+/// The gradients of one batch item's queries, keys and values.
+fn item_gradients(
+    [q, k, v]: &[Tensor; 3],
+    grad: &Tensor,
+    item: usize,
+    shape: AttentionShape,
+    max_scores: usize,
+) -> Result<[Tensor; 3]> {
+    let (_, queries, channels) = q.dims3()?;
+    let (keys, width) = (k.dim(1)?, channels / shape.heads);
+    let split = |x: &Tensor, length: usize| {
+        x.get(item)?.reshape((length, shape.heads, width))?.transpose(0, 1)?.contiguous()
+    };
+    let join = |x: Tensor| {
+        let length = x.dim(1)?;
+        x.transpose(0, 1)?.contiguous()?.reshape((1, length, channels))
+    };
+    let scale = 1.0 / (width as f64).sqrt();
+    let (q, k, v, grad) = (split(q, queries)?, split(k, keys)?, split(v, keys)?, split(grad, queries)?);
+    let (kt, vt) = (k.transpose(1, 2)?.contiguous()?, v.transpose(1, 2)?.contiguous()?);
+    let rows = (max_scores / (shape.heads * keys).max(1)).clamp(1, queries.max(1));
+    let (mut of_q, mut of_k, mut of_v) = (Vec::new(), k.zeros_like()?, v.zeros_like()?);
+    for start in (0..queries).step_by(rows) {
+        let count = rows.min(queries - start);
+        let slice = (q.narrow(1, start, count)?.contiguous()? * scale)?;
+        let grad = grad.narrow(1, start, count)?.contiguous()?;
+        let mut scores = slice.matmul(&kt)?;
+        if shape.causal {
+            scores = scores.broadcast_add(&causal_mask(start, count, keys, q.device())?)?;
+        }
+        let p = softmax(&scores)?;
+        of_v = (of_v + p.transpose(1, 2)?.contiguous()?.matmul(&grad)?)?;
+        let of_p = grad.matmul(&vt)?;
+        let mean = (&of_p * &p)?.sum_keepdim(D::Minus1)?;
+        let of_scores = (of_p.broadcast_sub(&mean)? * p)?;
+        of_q.push((of_scores.matmul(&k)? * scale)?);
+        of_k = (of_k + of_scores.transpose(1, 2)?.contiguous()?.matmul(&slice)?)?;
+    }
+    Ok([join(Tensor::cat(&of_q, 1)?)?, join(of_k)?, join(of_v)?])
 }
 
 /// As [`attention`], with at most `max_scores` scores at once (at least one row of queries).

@@ -2,8 +2,10 @@
 
 use candle_core::{Result, Tensor};
 
-use crate::weights::{Padding, Params, WeightError};
+use crate::weights::{Padding, Params, SidePath, WeightError};
 
+use super::gradient::link2;
+use super::linear::add_bias;
 use super::resize::pad_circular;
 
 /// `weight: [out, in, kernel, kernel]`, `bias: [out]`; input and output are `[batch, channels, h, w]`.
@@ -14,6 +16,7 @@ pub struct Conv2d {
     stride: usize,
     padding: usize,
     beyond: Padding,
+    side: Option<SidePath>,
 }
 
 impl Conv2d {
@@ -54,21 +57,105 @@ impl Conv2d {
         padding: usize,
     ) -> LoadResult<Self> {
         let weight = p.tensor("weight", &[output, input, kernel, kernel])?;
-        Ok(Self { weight, bias: None, stride, padding, beyond: p.options().padding })
+        let (beyond, side) = (p.options().padding, p.side().cloned());
+        Ok(Self { weight, bias: None, stride, padding, beyond, side })
     }
 
-    /// Applies the convolution.
+    /// Applies the convolution, and the path beside it, if there is one.
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
         let (x, padding) = match self.beyond {
             Padding::Circular if self.padding > 0 => (pad_circular(x, self.padding)?, 0),
             Padding::Circular | Padding::Zeros => (x.contiguous()?, self.padding),
         };
-        let y = x.conv2d(&self.weight, padding, self.stride, 1, 1)?;
-        match &self.bias {
-            Some(bias) => y.broadcast_add(&bias.reshape((1, bias.elem_count(), 1, 1))?),
+        let y = if x.track_op() || self.weight.track_op() {
+            let y = convolve(&x, &self.weight, padding, self.stride)?;
+            match &self.bias {
+                Some(bias) => add_bias(&y, bias, 1)?,
+                None => y,
+            }
+        } else {
+            let y = x.conv2d(&self.weight, padding, self.stride, 1, 1)?;
+            match &self.bias {
+                Some(bias) => y.broadcast_add(&bias.reshape((1, bias.elem_count(), 1, 1))?)?,
+                None => y,
+            }
+        };
+        match &self.side {
+            Some(side) => {
+                let low = convolve(&side.dropped(&x)?, &side.down, padding, self.stride)?;
+                y + (convolve(&low, &side.up, 0, 1)? * side.scale)?
+            }
             None => Ok(y),
         }
     }
+}
+
+/// The convolution as a function of both, of which each may be trained.
+///
+/// candle's own backward takes one size of what stride 2 left over for both directions, and its transposed
+/// convolution is scalar; here the gradient of the input is a convolution too.
+fn convolve(x: &Tensor, weight: &Tensor, padding: usize, stride: usize) -> Result<Tensor> {
+    let y = x.detach().contiguous()?.conv2d(&weight.detach(), padding, stride, 1, 1)?;
+    link2("conv2d", [x, weight], y, move |[x, weight]: [&Tensor; 2], _: &Tensor, grad: &Tensor| {
+        let grad = grad.contiguous()?;
+        let of_x = if x.track_op() {
+            Some(input_gradient(&grad, &weight.detach(), x.dims4()?, padding, stride)?)
+        } else {
+            None
+        };
+        let of_weight = if weight.track_op() {
+            Some(weight_gradient(&grad, &x.detach(), weight.dims4()?, padding, stride)?)
+        } else {
+            None
+        };
+        Ok([of_x, of_weight])
+    })
+}
+
+/// The gradient, with zeros between its values where the stride was larger than 1, under the kernel turned
+/// by half a turn.
+fn input_gradient(
+    grad: &Tensor,
+    weight: &Tensor,
+    (_, _, height, width): (usize, usize, usize, usize),
+    padding: usize,
+    stride: usize,
+) -> Result<Tensor> {
+    let kernel = weight.dim(2)?;
+    let (batch, channels, h, w) = grad.dims4()?;
+    let mut spread = grad.clone();
+    if stride > 1 {
+        let cells = grad.reshape((batch * channels, h, 1, w, 1))?;
+        let cells = cells.pad_with_zeros(2, 0, stride - 1)?.pad_with_zeros(4, 0, stride - 1)?;
+        spread = cells.reshape((batch, channels, h * stride, w * stride))?;
+    }
+    for (dim, size) in [(2, height), (3, width)] {
+        let (has, wants) = (spread.dim(dim)?, (size + 2 * padding + 1).saturating_sub(kernel));
+        spread = if has > wants {
+            spread.narrow(dim, 0, wants)?
+        } else {
+            spread.pad_with_zeros(dim, 0, wants - has)?
+        };
+    }
+    let mut turned = weight.transpose(0, 1)?;
+    if kernel > 1 {
+        turned = turned.flip(&[2, 3])?;
+    }
+    spread.contiguous()?.conv2d(&turned.contiguous()?, kernel - 1 - padding, 1, 1, 1)
+}
+
+/// The input under the gradient as the kernel, batch and channels exchanged.
+fn weight_gradient(
+    grad: &Tensor,
+    x: &Tensor,
+    (_, _, kernel, _): (usize, usize, usize, usize),
+    padding: usize,
+    stride: usize,
+) -> Result<Tensor> {
+    let x = x.transpose(0, 1)?.contiguous()?;
+    let all = x.conv2d(&grad.transpose(0, 1)?.contiguous()?, padding, 1, stride, 1)?;
+    // What the stride left over at the end saw no output.
+    all.narrow(2, 0, kernel)?.narrow(3, 0, kernel)?.transpose(0, 1)?.contiguous()
 }
 
 type LoadResult<T> = std::result::Result<T, WeightError>;

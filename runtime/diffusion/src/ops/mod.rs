@@ -6,10 +6,13 @@
 //! Two rules that every body keeps: the result of one batch item does not depend on the others (so a
 //! picture is the same alone and in company), and gradients are never silently lost (candle's fused
 //! softmax and layer norm have none, so they are taken only where nothing is being trained).
+//!
+//! Where something is trained, layers compute through [`gradient`], which gives them a backward of their own.
 
 mod activation;
 mod attention;
 mod conv;
+mod gradient;
 mod linear;
 mod norm;
 mod resize;

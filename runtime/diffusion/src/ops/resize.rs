@@ -4,7 +4,16 @@ use candle_core::{Result, Tensor};
 
 /// Nearest neighbour to exactly `height` x `width`.
 pub fn upsample_nearest(x: &Tensor, height: usize, width: usize) -> Result<Tensor> {
-    x.upsample_nearest2d(height, width)
+    let (_, _, from_height, from_width) = x.dims4()?;
+    if !x.track_op() || (height, width) == (2 * from_height, 2 * from_width) {
+        return x.upsample_nearest2d(height, width);
+    }
+    // candle's backward knows whole factors only, the same in both directions.
+    let along = |x: &Tensor, dim: usize, from: usize, to: usize| {
+        let indices: Vec<u32> = (0..to).map(|i| (i * from / to.max(1)) as u32).collect();
+        x.index_select(&Tensor::from_vec(indices, to, x.device())?, dim)
+    };
+    along(&along(x, 2, from_height, height)?, 3, from_width, width)
 }
 
 /// One row of zeros below and one column to the right: (0, 1, 0, 1) in torch's order, which the

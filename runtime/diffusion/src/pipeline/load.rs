@@ -9,7 +9,7 @@ use crate::schedule::NoiseTable;
 use crate::text::TextEncoders;
 use crate::unet::{TIME_ID_WIDTH, Unet};
 use crate::vae::Vae;
-use crate::weights::{BuildOptions, Params, WeightError};
+use crate::weights::{BuildOptions, Params, WeightError, Weights};
 
 use super::error::LoadError;
 use super::networks::{Blueprint, Networks};
@@ -84,6 +84,26 @@ impl Pipeline {
     /// A patch does not fit its tensor.
     pub fn build(&self, options: Arc<BuildOptions>) -> Result<Networks, LoadError> {
         Ok(self.blueprint.build(options)?)
+    }
+
+    /// Builds the model's own networks again.
+    ///
+    /// # Errors
+    /// As for [`Pipeline::build`].
+    pub(crate) fn rebase(&mut self, options: Arc<BuildOptions>) -> Result<(), LoadError> {
+        self.base = Arc::new(self.blueprint.build(options)?);
+        Ok(())
+    }
+
+    /// What the networks were built from; its files are closed.
+    pub(crate) fn weights(&self) -> &Arc<Weights> {
+        &self.blueprint.weights
+    }
+
+    /// The places of the text encoders in the tree of names, in their order.
+    pub(crate) fn text_prefixes(&self) -> Vec<&'static str> {
+        let count = self.base.text.networks().len();
+        self.blueprint.clips.iter().take(count).map(|(prefix, _)| *prefix).collect()
     }
 
     /// The family of the loaded model.

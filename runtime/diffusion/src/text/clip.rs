@@ -74,6 +74,11 @@ impl ClipText {
         (x + self.positions.narrow(0, 0, ids.len())?)?.unsqueeze(0)
     }
 
+    /// The vectors of tokens, `[count, width]`.
+    pub(crate) fn token_vectors(&self, ids: &[u32]) -> Result<Tensor> {
+        self.tokens.index_select(&Tensor::new(ids, self.tokens.device())?, 0)
+    }
+
     /// The state after the layer that `skip` names (1 is the last, 2 the one before, …; never before the
     /// first), and how many layers that took.
     pub(super) fn layers(&self, x: Tensor, skip: usize) -> Result<(Tensor, usize)> {

@@ -13,8 +13,9 @@ use super::chunk_cache::ChunkCache;
 use super::chunks::Chunk;
 use super::clip::ClipText;
 use super::embedding::{Embedding, Vectors};
+use super::embedding_set::EmbeddingSet;
 use super::error::TextError;
-use super::options::{EncodeOptions, SdxlClipSkip, TextStyle};
+use super::options::{EmphasisMode, EncodeOptions, SdxlClipSkip, TextStyle};
 use super::tokenizer::Tokenizer;
 
 /// What a UNet reads of a prompt.
@@ -123,6 +124,40 @@ impl TextEncoders {
     /// They are of another family.
     pub fn check(&self, embedding: &Embedding) -> Result<(), TextError> {
         (0..self.encoders.len()).try_for_each(|index| self.vectors(embedding, index).map(|_| ()))
+    }
+
+    /// Encodes captions, all of one length; brackets are text. The tensors keep the graph of what is
+    /// trained.
+    ///
+    /// # Errors
+    /// As for [`TextEncoders::encode`].
+    pub(crate) fn encode_captions(
+        &self,
+        captions: &[String],
+        clip_skip: usize,
+        embeddings: &EmbeddingSet,
+    ) -> Result<Vec<Conditioning>, TextError> {
+        let options =
+            EncodeOptions { clip_skip, emphasis: EmphasisMode::None, embeddings, ..Default::default() };
+        let texts: Vec<&str> = captions.iter().map(String::as_str).collect();
+        ChunkCache::new(self, options).encode_schedule(&texts)
+    }
+
+    /// Does a text go through the module (or tensor) of the network `index`?
+    pub(crate) fn reads(&self, index: usize, module: &str, clip_skip: usize) -> bool {
+        let Some(clip) = self.encoders.get(index) else { return false };
+        let reading = self.reading(index);
+        if reading.pooled {
+            return true;
+        }
+        let skip = self.skip(index, &EncodeOptions { clip_skip, ..Default::default() });
+        let used = clip.config().layers.saturating_sub(skip.saturating_sub(1));
+        let layer = module.strip_prefix("encoder.layers.").and_then(|rest| rest.split('.').next());
+        match layer.map(str::parse::<usize>) {
+            Some(layer) => layer.is_ok_and(|layer| layer < used),
+            None if module.starts_with("final_layer_norm") => reading.final_norm,
+            None => module.starts_with("embeddings."),
+        }
     }
 
     pub(super) fn positions(&self) -> usize {

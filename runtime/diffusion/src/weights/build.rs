@@ -4,12 +4,14 @@
 //! network of the same weights, so building a variant is cheap and giving it up restores nothing: the base
 //! was never touched.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
 use candle_core::Tensor;
 
 use super::params::WeightError;
+use super::side::SidePath;
 
 /// What a convolution sees beyond the edge.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -48,6 +50,10 @@ pub struct BuildOptions {
     /// Applied one after the other in every attention of the UNet: hypernetworks.
     pub contexts: Vec<Arc<dyn ContextPatch>>,
     pub padding: Padding,
+    /// Used in place of the files' own, by absolute name; not patched: what is trained as a whole.
+    pub given: Arc<BTreeMap<String, Tensor>>,
+    /// Paths beside layers, by the layer's absolute name: adapters in training.
+    pub sides: Arc<BTreeMap<String, SidePath>>,
 }
 
 impl BuildOptions {

@@ -11,6 +11,7 @@ mod mapped;
 mod params;
 mod pickle;
 mod random;
+mod side;
 mod sniff;
 mod store;
 
@@ -20,4 +21,5 @@ pub use error::HeaderError;
 pub use header::{Header, MAX_HEADER_BYTES, TensorEntry, required_prefix};
 pub use params::{Params, WeightError};
 pub use pickle::{PickleError, read_pickle};
+pub use side::{Dropout, SidePath};
 pub use store::{FileHeader, Weights, WeightsBuilder, read_header};

@@ -6,6 +6,7 @@ use candle_core::Tensor;
 
 use super::build::BuildOptions;
 use super::error::HeaderError;
+use super::side::SidePath;
 use super::store::Weights;
 
 /// Why a tensor, or the file it should be in, cannot be used.
@@ -99,6 +100,11 @@ impl Params {
         &self.options
     }
 
+    /// The path beside the layer that stands here.
+    pub fn side(&self) -> Option<&SidePath> {
+        self.options.sides.get(self.prefix.strip_suffix('.')?)
+    }
+
     /// Is there such a tensor here?
     pub fn has(&self, name: &str) -> bool {
         self.shape(name).is_some()
@@ -116,6 +122,13 @@ impl Params {
     /// It is missing, of another shape, not a float, or not finite.
     pub fn tensor(&self, name: &str, expected: &[usize]) -> Result<Tensor, WeightError> {
         let full = format!("{}{name}", self.prefix);
+        if let Some(given) = self.options.given.get(&full) {
+            if given.dims() != expected {
+                let (actual, expected) = (given.dims().to_vec(), expected.to_vec());
+                return Err(WeightError::Shape { name: full, actual, expected });
+            }
+            return Ok(given.clone());
+        }
         if let Some(made) = self.weights.made(&full, expected) {
             return self.options.patched(&full, made?);
         }

@@ -203,6 +203,12 @@ impl Weights {
         self.files.write().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
+    /// Gives up the converted tensors of these names; networks that use them keep them.
+    pub(crate) fn forget<'a>(&self, names: impl Iterator<Item = &'a str>) {
+        let mut converted = self.converted();
+        names.for_each(|name| drop(converted.remove(name)));
+    }
+
     pub(super) fn converted(&self) -> std::sync::MutexGuard<'_, HashMap<String, Tensor>> {
         self.converted.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -9,7 +9,8 @@ use std::path::{Path, PathBuf};
 use candle_core::Tensor;
 use sha2::{Digest, Sha256};
 
-use super::dataset::{Dataset, Sample, hex};
+use super::dataset::{Dataset, Sample};
+use super::digest::hex;
 use super::error::DataError;
 use super::picture::{Crop, Placed};
 use crate::weights::{WeightsBuilder, read_header};

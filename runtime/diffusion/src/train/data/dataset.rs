@@ -10,6 +10,7 @@ use sha2::{Digest, Sha256};
 use super::bucket::{BucketOptions, Buckets};
 use super::caption::{CaptionOptions, caption_path, read_caption};
 use super::concept::{Concept, Role};
+use super::digest::hex;
 use super::draw::{Draw, Stream};
 use super::error::DataError;
 use super::picture::{Crop, Placed, decode, dimensions, read_file};
@@ -263,11 +264,6 @@ fn item(path: PathBuf, concept: &Concept) -> Result<Item, DataError> {
     };
     let sha256 = Sha256::digest(&bytes).into();
     Ok(Item { path, sha256, width, height, caption, repeats: concept.repeats, role: concept.role })
-}
-
-/// Bytes as hexadecimal digits.
-pub(super) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]

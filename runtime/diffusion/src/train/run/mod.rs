@@ -9,6 +9,8 @@ mod folder;
 mod learner;
 mod options;
 mod session;
+#[cfg(test)]
+mod tests;
 mod weights;
 
 pub use batches::{BatchOptions, Batches};
