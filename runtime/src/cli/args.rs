@@ -5,10 +5,11 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use super::generate::GenerateArgs;
+use super::train::TrainArgs;
 use crate::import::ImportConfig;
 use crate::worker::ServeConfig;
 
-/// Easel's runtime: renders pictures, in a pod or at your desk
+/// Easel's runtime: renders pictures and trains, in a pod or at your desk
 #[derive(Debug, Parser)]
 #[command(name = "easel-runtime", version, after_help = EXIT_CODES)]
 pub struct Cli {
@@ -45,6 +46,8 @@ pub enum Command {
     Import(Box<ImportConfig>),
     /// Render pictures from a prompt, without any cluster
     Generate(Box<GenerateArgs>),
+    /// Train a LoRA, an embedding, a hypernetwork or a model, without any cluster
+    Train(Box<TrainArgs>),
     /// Tell what a weight file is, from its header alone
     Inspect(InspectArgs),
 }

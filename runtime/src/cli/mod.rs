@@ -6,7 +6,9 @@ mod generate;
 mod inspect;
 mod logging;
 mod run;
+mod train;
 
 pub use args::{Cli, Command, InspectArgs, InspectFormat, LogFormat, Logging};
 pub use generate::GenerateArgs;
 pub use run::main;
+pub use train::TrainArgs;

@@ -123,7 +123,7 @@ fn train(options: &RunOptions, stop_at: Option<u64>) -> Result<(Line, Notes, Out
 #[test]
 fn a_run_that_was_interrupted_anywhere_ends_as_one_that_was_not() {
     for name in ["adamw", "adamw-8bit", "adafactor", "sgd"] {
-        let with = |folder| RunOptions { algorithm: name.parse().unwrap(), ..options(folder) };
+        let with = |folder: Option<&Path>| RunOptions { algorithm: name.parse().unwrap(), ..options(folder) };
         let (whole, notes, outcome) = train(&with(None), None).unwrap();
         assert_eq!(outcome, Outcome::Finished);
         for stop in [1, 5, 9] {
