@@ -38,7 +38,8 @@ fn files(path: &Path, depth: usize) -> Result<Vec<PathBuf>, TrainFailure> {
     let mut found = Vec::new();
     if depth < MAX_DEPTH {
         let entries: std::io::Result<Vec<_>> = std::fs::read_dir(path).map_err(failed)?.collect();
-        let mut paths: Vec<PathBuf> = entries.map_err(failed)?.into_iter().map(|entry| entry.path()).collect();
+        let mut paths: Vec<PathBuf> =
+            entries.map_err(failed)?.into_iter().map(|entry| entry.path()).collect();
         paths.sort();
         for path in paths {
             found.extend(files(&path, depth + 1)?);

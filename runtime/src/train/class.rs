@@ -74,7 +74,8 @@ fn draw(
         seed: (plan.batches.seed << 32).wrapping_add(index as u64),
         ..Request::default()
     };
-    let failed = |source| TrainFailure::ClassPicture { prompt: class.prompt.clone(), source: Box::new(source) };
+    let failed =
+        |source| TrainFailure::ClassPicture { prompt: class.prompt.clone(), source: Box::new(source) };
     let pictures =
         pipeline.generate(&request, &mut |_| std::ops::ControlFlow::Continue(())).map_err(failed)?;
     for picture in pictures {

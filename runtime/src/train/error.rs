@@ -16,11 +16,11 @@ pub enum TrainFailure {
     #[error("the base {} cannot be loaded", path.display())]
     Load { path: PathBuf, source: Box<LoadError> },
     #[error(transparent)]
-    Train(#[from] TrainError),
+    Train(Box<TrainError>),
     #[error(transparent)]
     Data(#[from] DataError),
     #[error(transparent)]
-    Run(#[from] RunError),
+    Run(Box<RunError>),
     #[error("cannot draw the pictures of the class `{prompt}`")]
     ClassPicture { prompt: String, source: Box<GenerateError> },
     #[error("cannot encode {}", path.display())]
@@ -65,5 +65,17 @@ impl TrainFailure {
     /// The failure with the chain of its causes.
     pub fn report(&self) -> FailureReport {
         FailureReport::new(self.reason(), chain(self), self.retriable())
+    }
+}
+
+impl From<TrainError> for TrainFailure {
+    fn from(error: TrainError) -> Self {
+        Self::Train(Box::new(error))
+    }
+}
+
+impl From<RunError> for TrainFailure {
+    fn from(error: RunError) -> Self {
+        Self::Run(Box::new(error))
     }
 }

@@ -12,16 +12,39 @@ use super::speed::Pace;
 #[derive(Debug, Clone, Copy)]
 pub enum Event<'a> {
     /// Pictures of the class are drawn with the base.
-    ClassPictures { done: usize, total: usize },
+    ClassPictures {
+        done: usize,
+        total: usize,
+    },
     /// The base is in memory; `variables` numbers will be trained.
-    Loaded { variables: u64 },
-    Dataset { pictures: usize, batches_per_epoch: usize, duplicates: &'a [Duplicate] },
+    Loaded {
+        variables: u64,
+    },
+    Dataset {
+        pictures: usize,
+        batches_per_epoch: usize,
+        duplicates: &'a [Duplicate],
+    },
     /// Pictures become latents.
-    Encoded { done: usize, total: usize },
-    Resumed { step: u64 },
-    Step { progress: &'a Progress, pace: Option<Pace> },
-    Checkpoint { step: u64, path: &'a Path },
-    Samples { step: u64, paths: &'a [PathBuf] },
+    Encoded {
+        done: usize,
+        total: usize,
+    },
+    Resumed {
+        step: u64,
+    },
+    Step {
+        progress: &'a Progress,
+        pace: Option<Pace>,
+    },
+    Checkpoint {
+        step: u64,
+        path: &'a Path,
+    },
+    Samples {
+        step: u64,
+        paths: &'a [PathBuf],
+    },
 }
 
 /// Hears of everything, and may end the training after a step or a picture.

@@ -14,7 +14,9 @@ const MAX_TAGS: usize = 200;
 
 pub(super) fn of(plan: &TrainPlan, dataset: &Dataset, base: &str) -> BTreeMap<String, String> {
     let mut said = plan.metadata.clone();
-    let mut say = |key: &str, value: String| drop(said.entry(key.to_owned()).or_insert(value));
+    let mut say = |key: &str, value: String| {
+        said.entry(key.to_owned()).or_insert(value);
+    };
     let base_name = plan.base.file_name().unwrap_or_default().to_string_lossy().into_owned();
     say("ss_sd_model_name", base_name);
     say("ss_new_sd_model_hash", base.to_owned());

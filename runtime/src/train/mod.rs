@@ -7,14 +7,14 @@ mod base;
 mod class;
 mod error;
 mod event;
+mod flow;
 mod metadata;
 mod plan;
 mod samples;
 mod speed;
-mod train;
 
 pub use error::TrainFailure;
 pub use event::{Event, Listener};
+pub use flow::{Trained, train};
 pub use plan::{ClassPictures, SamplePlan, TrainPlan};
 pub use speed::{Pace, Speed};
-pub use train::{Trained, train};

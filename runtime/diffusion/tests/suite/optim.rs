@@ -2,7 +2,7 @@
 
 use candle_core::{DType, Tensor};
 use easel_diffusion::train::optim::{
-    AdamW, Adafactor, Algorithm, Decay, EmaOptions, LearningRate, Optimizer, Sgd, clip_factor, global_norm,
+    Adafactor, AdamW, Algorithm, Decay, EmaOptions, LearningRate, Optimizer, Sgd, clip_factor, global_norm,
 };
 
 use crate::golden::{Tensors, path, tensors, values};
@@ -82,7 +82,8 @@ fn trajectories_are_torchs() {
 fn learning_rates_are_those_of_diffusers() {
     let golden = tensors(GOLDEN);
     let mut largest = 0.0_f64;
-    let names = ["constant", "constant_with_warmup", "linear", "cosine", "cosine_with_restarts", "polynomial"];
+    let names =
+        ["constant", "constant_with_warmup", "linear", "cosine", "cosine_with_restarts", "polynomial"];
     for name in names {
         for warmup in [0, 7] {
             let decay = match name.parse().unwrap() {
@@ -98,7 +99,10 @@ fn learning_rates_are_those_of_diffusers() {
             for (done, want) in want[..length].iter().enumerate() {
                 let got = rate.at(done as u64, 0.02);
                 largest = largest.max((got - want).abs());
-                assert!((got - want).abs() <= 1e-15, "{name}, warm-up {warmup}, step {done}: {got} is not {want}");
+                assert!(
+                    (got - want).abs() <= 1e-15,
+                    "{name}, warm-up {warmup}, step {done}: {got} is not {want}"
+                );
             }
         }
     }

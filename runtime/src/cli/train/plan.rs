@@ -5,9 +5,7 @@ use std::fmt::Display;
 use std::path::{Path, PathBuf};
 
 use easel_diffusion::Sampler;
-use easel_diffusion::train::data::{
-    BucketOptions, CaptionOptions, Concept, Crop, DatasetOptions, Role,
-};
+use easel_diffusion::train::data::{BucketOptions, CaptionOptions, Concept, Crop, DatasetOptions, Role};
 use easel_diffusion::train::optim::{Algorithm, EmaOptions};
 use easel_diffusion::train::run::{BatchOptions, CheckpointOptions, Rates, RunOptions};
 use easel_diffusion::train::{
@@ -29,7 +27,8 @@ pub(super) fn plan(args: &TrainArgs) -> Result<TrainPlan, FailureReport> {
     check_out(&args.out)?;
     let class = args.class.class_prompt.clone().zip(args.class.class_data.clone());
     if args.method == MethodArg::Dreambooth && class.is_none() {
-        let remedy = "say what the subject is one of with --class-prompt and --class-data, or use --method full";
+        let remedy =
+            "say what the subject is one of with --class-prompt and --class-data, or use --method full";
         return Err(refused("ClassMissing", "--method dreambooth", remedy));
     }
     Ok(TrainPlan {

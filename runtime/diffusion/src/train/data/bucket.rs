@@ -49,7 +49,11 @@ impl Buckets {
         let BucketOptions { enabled, min_side, max_side, step } = *options;
         if !(64..=MAX_RESOLUTION).contains(&resolution) || !resolution.is_multiple_of(8) {
             let allowed = "it is a multiple of 8 from 64 to 2048";
-            return Err(DataError::Option { option: "the resolution", value: resolution.to_string(), allowed });
+            return Err(DataError::Option {
+                option: "the resolution",
+                value: resolution.to_string(),
+                allowed,
+            });
         }
         if !(8..=512).contains(&step) || !step.is_multiple_of(8) {
             let allowed = "it is a multiple of 8 from 8 to 512";

@@ -125,7 +125,8 @@ mod tests {
         for name in ["b.PNG", "a.webp", "c.jpeg", "c.txt", "notes.md"] {
             std::fs::write(dir.path().join(name), "").unwrap();
         }
-        let names: Vec<_> = concept.pictures().unwrap().into_iter().map(|p| p.file_name().unwrap().to_owned()).collect();
+        let names: Vec<_> =
+            concept.pictures().unwrap().into_iter().map(|p| p.file_name().unwrap().to_owned()).collect();
         assert_eq!(names, ["a.webp", "b.PNG", "c.jpeg"]);
     }
 }

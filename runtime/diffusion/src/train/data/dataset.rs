@@ -250,7 +250,8 @@ impl Dataset {
             placed = placed.moved(&mut Draw::new(seed, Stream::Crop, index, place));
         }
         placed.flipped = self.options.flip && Draw::new(seed, Stream::Flip, index, place).unit() < 0.5;
-        let caption = self.options.captions.vary(caption, &mut Draw::new(seed, Stream::Caption, index, place));
+        let caption =
+            self.options.captions.vary(caption, &mut Draw::new(seed, Stream::Caption, index, place));
         Ok(Sample { item, placed, caption })
     }
 }

@@ -42,8 +42,10 @@ pub(super) fn read_file(path: &Path) -> Result<Vec<u8>, DataError> {
 
 /// A decoder that has read the header and nothing else, with what the header says.
 fn begin<'b>(path: &Path, bytes: &'b [u8]) -> Result<(impl ImageDecoder + 'b, Orientation), DataError> {
-    let undecodable =
-        |error: &dyn std::fmt::Display| DataError::Undecodable { path: path.to_owned(), detail: error.to_string() };
+    let undecodable = |error: &dyn std::fmt::Display| DataError::Undecodable {
+        path: path.to_owned(),
+        detail: error.to_string(),
+    };
     let mut reader =
         ImageReader::new(Cursor::new(bytes)).with_guessed_format().map_err(|error| undecodable(&error))?;
     let mut limits = Limits::default();
@@ -142,9 +144,8 @@ impl Placed {
     /// `[1, 3, height, width]`, -1 to 1.
     pub(super) fn pixels(&self, path: &Path, picture: &RgbImage) -> Result<Tensor, DataError> {
         let Frame { width, height } = self.resized;
-        let resized = resize(picture, width, height, Filter::Lanczos).map_err(|error| {
-            DataError::Undecodable { path: path.to_owned(), detail: error.to_string() }
-        })?;
+        let resized = resize(picture, width, height, Filter::Lanczos)
+            .map_err(|error| DataError::Undecodable { path: path.to_owned(), detail: error.to_string() })?;
         let Frame { width, height } = self.frame;
         let mut part = imageops::crop_imm(&resized, self.left, self.top, width, height).to_image();
         if self.flipped {

@@ -110,7 +110,8 @@ mod tests {
     #[test]
     fn values_come_back_within_the_stated_error() {
         let values: Vec<f32> = (1..=256).map(|i| (i as f32 / 256.0).powi(3) * 7.5).collect();
-        let signed: Vec<f32> = values.iter().enumerate().map(|(i, v)| if i % 2 == 0 { -v } else { *v }).collect();
+        let signed: Vec<f32> =
+            values.iter().enumerate().map(|(i, v)| if i % 2 == 0 { -v } else { *v }).collect();
         for (map, values, bound) in
             [(DynamicMap::signed(), &signed, 0.9 / 128.0), (DynamicMap::unsigned(), &values, 0.9 / 256.0)]
         {

@@ -72,7 +72,9 @@ impl Algorithm {
     fn state(&self, shape: &[usize]) -> State {
         let elements = shape.iter().product();
         match self {
-            Self::AdamW(_) => State::Adam { mean: Moments::plain(elements), square: Moments::plain(elements) },
+            Self::AdamW(_) => {
+                State::Adam { mean: Moments::plain(elements), square: Moments::plain(elements) }
+            }
             Self::AdamW8Bit(_) => State::Adam {
                 mean: Moments::quantised(elements, DynamicMap::signed()),
                 square: Moments::quantised(elements, DynamicMap::unsigned()),

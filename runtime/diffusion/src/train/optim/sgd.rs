@@ -11,7 +11,13 @@ pub struct Sgd {
 
 impl Sgd {
     /// A step; `buffer` is empty without momentum.
-    pub(super) fn update(&self, buffer: &mut [f32], learning_rate: f64, values: &mut [f32], gradient: &[f32]) {
+    pub(super) fn update(
+        &self,
+        buffer: &mut [f32],
+        learning_rate: f64,
+        values: &mut [f32],
+        gradient: &[f32],
+    ) {
         let (decay, momentum, rate) = (self.weight_decay as f32, self.momentum as f32, learning_rate as f32);
         for (i, (value, g)) in values.iter_mut().zip(gradient).enumerate() {
             let mut g = g + decay * *value;

@@ -5,11 +5,21 @@ use super::moments::Moments;
 /// The memory of one variable.
 #[derive(Debug, Clone)]
 pub enum State {
-    Adam { mean: Moments, square: Moments },
+    Adam {
+        mean: Moments,
+        square: Moments,
+    },
     /// Means of squared gradients over rows and over columns.
-    Factored { rows: Vec<f32>, columns: Vec<f32> },
-    Square { square: Vec<f32> },
-    Momentum { buffer: Vec<f32> },
+    Factored {
+        rows: Vec<f32>,
+        columns: Vec<f32>,
+    },
+    Square {
+        square: Vec<f32>,
+    },
+    Momentum {
+        buffer: Vec<f32>,
+    },
     Nothing,
 }
 

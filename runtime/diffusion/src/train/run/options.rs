@@ -116,7 +116,11 @@ impl RunOptions {
             return refuse("sample every", "0".to_owned(), "it is a number of steps from 1");
         }
         if self.checkpoints.as_ref().is_some_and(|c| c.every == 0 || c.keep == 0) {
-            return refuse("checkpoints", "0".to_owned(), "steps between them, and how many stay, are from 1");
+            return refuse(
+                "checkpoints",
+                "0".to_owned(),
+                "steps between them, and how many stay, are from 1",
+            );
         }
         Ok(())
     }
@@ -135,7 +139,9 @@ impl RunOptions {
     /// rate may be made longer afterwards.
     pub(super) fn digest(&self) -> String {
         let length_counts = self.decay != Decay::Constant || self.text_encoder_share < 1.0;
-        let Self { accumulation, clip_norm, algorithm, rates, decay, warmup, ema, text_encoder_share, .. } = self;
+        let Self {
+            accumulation, clip_norm, algorithm, rates, decay, warmup, ema, text_encoder_share, ..
+        } = self;
         let steps = length_counts.then_some(self.steps);
         let text = format!(
             "{:?}",

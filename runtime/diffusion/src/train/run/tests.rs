@@ -96,8 +96,7 @@ impl Watcher<Line> for Notes {
 }
 
 fn options(folder: Option<&Path>) -> RunOptions {
-    let checkpoints =
-        folder.map(|folder| CheckpointOptions { folder: folder.to_owned(), every: 2, keep: 2 });
+    let checkpoints = folder.map(|folder| CheckpointOptions { folder: folder.to_owned(), every: 2, keep: 2 });
     RunOptions {
         steps: 10,
         accumulation: 2,
@@ -157,7 +156,9 @@ fn a_damaged_checkpoint_is_passed_over_and_old_ones_go() {
     assert_eq!(second.losses, notes.losses[6..]);
     assert_eq!(line.values(), whole.values());
     // What a crash leaves: half a file, and tensors without their card.
-    for (name, content) in [("step-00000011.part", "x"), ("step-00000012.safetensors", "x"), ("step-x.json", "{}")] {
+    for (name, content) in
+        [("step-00000011.part", "x"), ("step-00000012.safetensors", "x"), ("step-x.json", "{}")]
+    {
         std::fs::write(dir.path().join(name), content).unwrap();
     }
     std::fs::write(dir.path().join("step-00000013.json"), vec![b'['; 100_000]).unwrap();
@@ -168,7 +169,8 @@ fn a_damaged_checkpoint_is_passed_over_and_old_ones_go() {
 fn a_checkpoint_of_another_run_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     train(&options(Some(dir.path())), Some(4)).unwrap();
-    let constant = RunOptions { decay: Decay::Constant, text_encoder_share: 1.0, ..options(Some(dir.path())) };
+    let constant =
+        RunOptions { decay: Decay::Constant, text_encoder_share: 1.0, ..options(Some(dir.path())) };
     let others = [
         RunOptions { identity: "other data".into(), ..options(Some(dir.path())) },
         RunOptions { rates: Rates::all(0.3), ..options(Some(dir.path())) },

@@ -58,7 +58,8 @@ pub fn train(plan: &TrainPlan, listener: &mut dyn Listener) -> Result<Trained, T
         &format!("{:?} {:?} {:?}", plan.method, plan.objective, plan.batches),
     ]);
     let options = RunOptions { identity, ..plan.run.clone() };
-    let mut watch = Watch { listener, samples: plan.samples.as_ref(), speed: Speed::default(), stopped, loss: None };
+    let mut watch =
+        Watch { listener, samples: plan.samples.as_ref(), speed: Speed::default(), stopped, loss: None };
     let outcome = run(&trainee, &mut batches, &options, &mut watch)?;
     let loss = watch.loss;
     if outcome == Outcome::Finished {
@@ -95,8 +96,7 @@ impl Watcher<Trainee> for Watch<'_> {
 
     fn sample(&mut self, step: u64, trainee: &Trainee) -> Result<(), RunError> {
         let Some(plan) = self.samples else { return Ok(()) };
-        let paths =
-            samples::draw(plan, step, trainee).map_err(|detail| RunError::Sample { step, detail })?;
+        let paths = samples::draw(plan, step, trainee).map_err(|detail| RunError::Sample { step, detail })?;
         self.speed.pause();
         self.stopped |= self.listener.hear(Event::Samples { step, paths: &paths }).is_break();
         Ok(())
