@@ -56,9 +56,7 @@ impl Lcm {
     /// The clean latent that the model sees at the nearest timestep that it knows.
     fn clean(&self, x: &Tensor, sigma: f64, world: &mut dyn World) -> Result<Tensor> {
         let timestep = self.timestep_of(sigma);
-        let c_in = 1.0 / (sigma * sigma + 1.0).sqrt();
-        let epsilon = world.epsilon(&(x * c_in)?, timestep as f32)?;
-        let clean = (x - (epsilon * sigma)?)?;
+        let clean = world.denoised_at(x, sigma as f32, timestep as f32)?;
         let scaled = timestep as f64 * TIMESTEP_SCALING;
         let norm = scaled * scaled + SIGMA_DATA * SIGMA_DATA;
         blend(scaled / norm.sqrt(), &clean, SIGMA_DATA * SIGMA_DATA / norm, x)

@@ -42,11 +42,19 @@ def spread(name, f32, f64):
 
 
 def both(name, fn, out, key):
-    """Runs `fn` with the f32 and the f64 models and keeps the f32 result."""
+    """Runs `fn` with the f32 and the f64 models, keeps the f32 result and returns both."""
     f32, f64 = fn(MODELS, torch.float32), fn(DOUBLE, torch.float64)
     spread(name, f32, f64)
     out[key] = f32.contiguous()
-    return f32
+    return f32, f64
+
+
+def other_kernels(fn):
+    """The same f32 networks computed in other orders: what the reference differs by from itself."""
+    with torch.backends.mkldnn.flags(enabled=False):
+        yield fn(MODELS, torch.float32)
+    turned = {name: copy.deepcopy(model).to(memory_format=torch.channels_last) for name, model in MODELS.items() if name != "text"}
+    yield fn(turned, torch.float32)
 
 
 def chunks(pieces, encode):
@@ -109,7 +117,11 @@ def network_goldens():
         t = torch.tensor([981.0, 20.75])
         out |= {f"{name}.x": x, f"{name}.context": c, f"{name}.t": t}
         # Fractional timesteps go through the embedding as they are.
-        both("unet", lambda parts, dtype: parts["unet"](x.to(dtype), t, c.to(dtype)).sample, out, f"{name}.out")
+        run = lambda parts, dtype: parts["unet"](x.to(dtype), t, c.to(dtype)).sample
+        f32, exact = both("unet", run, out, f"{name}.out")
+        out[f"{name}.exact"] = exact.contiguous()
+        for other in other_kernels(run):
+            spread("unet.kernels", f32, other)
     save_file(out, HERE / "unet.safetensors")
     out = {"latent": torch.randn(2, 4, 8, 12, generator=g), "picture": torch.rand(2, 3, 64, 96, generator=g) * 2 - 1}
     both("vae", lambda parts, dtype: parts["vae"].decode(out["latent"].to(dtype) / 0.18215).sample, out, "decoded")

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use candle_core::{Device, Tensor, safetensors};
-use easel_diffusion::{LoadOptions, Pipeline};
+use easel_diffusion::{LoadOptions, Pipeline, Sampler};
 
 pub type Tensors = HashMap<String, Tensor>;
 
@@ -46,6 +46,11 @@ pub fn folder() -> tempfile::TempDir {
         .collect();
     safetensors::save(&text, dir.path().join("text_encoder/model.safetensors")).unwrap();
     dir
+}
+
+/// Is the sampler an ancestral one or of a stochastic differential equation?
+pub fn has_fresh_noise(sampler: Sampler) -> bool {
+    sampler.entry().eta.is_some_and(|(eta, _)| eta > 0.0) || ["LCM", "DDPM"].contains(&sampler.name())
 }
 
 pub fn values(x: &Tensor) -> Vec<f32> {

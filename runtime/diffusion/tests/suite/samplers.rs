@@ -10,7 +10,7 @@ use easel_diffusion::{Request, Sampler, Schedule};
 use image::RgbImage;
 use std::ops::ControlFlow;
 
-use crate::golden::{assert_close, model, path, tensors, values};
+use crate::golden::{assert_close, has_fresh_noise, model, path, tensors, values};
 use crate::parity::{self, Row};
 
 /// Two and a half times the largest difference of any run between the reference in f32 and in f64
@@ -160,7 +160,7 @@ fn every_sampler_draws_the_references_pictures() {
         let of = |key: &str| spread[format!("{name}, {key}")].as_f64().unwrap();
         let allowed = (3.0 * of("tiny")).max(1e-5 * of("tiny, std"));
         let max_abs = assert_close(name, &latents, &golden[name], allowed as f32);
-        let fresh = sampler.entry().eta.is_some_and(|(eta, _)| eta > 0.0) || ["LCM", "DDPM"].contains(&name);
+        let fresh = has_fresh_noise(sampler);
         let least = if fresh { 45.0 } else { 50.0 };
         let mut psnr = f64::INFINITY;
         for i in 0..2 {

@@ -54,6 +54,13 @@ impl<'a> GuidedModel<'a, '_> {
         sight.predict(x, at, |rows| self.evaluator.evaluate(&networks, rows))
     }
 
+    fn clean(&mut self, sight: &Sight, x: &Tensor, sigma: f32, timestep: f32) -> Result<Tensor> {
+        let prediction = self.predict(sight, &(x * c_in(sigma))?, timestep)?;
+        let clean = self.blended(clean(sight.prediction, &prediction, x, sigma)?)?;
+        self.seen = Some(clean.clone());
+        Ok(clean)
+    }
+
     fn blended(&self, x: Tensor) -> Result<Tensor> {
         match &self.blend {
             Some(blend) => blend.apply(&x),
@@ -73,11 +80,12 @@ impl World for GuidedModel<'_, '_> {
     /// The picture is put back around the mask in what the model sees as clean.
     fn denoised(&mut self, x: &Tensor, sigma: f32) -> Result<Tensor> {
         let sight = self.sight(nearest(self.base.table, sigma));
-        let timestep = sight.table.timestep_of(sigma);
-        let prediction = self.predict(sight, &(x * c_in(sigma))?, timestep)?;
-        let clean = self.blended(clean(sight.prediction, &prediction, x, sigma)?)?;
-        self.seen = Some(clean.clone());
-        Ok(clean)
+        self.clean(sight, x, sigma, sight.table.timestep_of(sigma))
+    }
+
+    fn denoised_at(&mut self, x: &Tensor, sigma: f32, timestep: f32) -> Result<Tensor> {
+        let sight = self.sight(timestep.floor());
+        self.clean(sight, x, sigma, timestep)
     }
 
     /// The picture is put back around the mask before the model looks, and without noise, as A1111's

@@ -1,12 +1,13 @@
 """Writes `modes.safetensors` and `spread.json` beside this file: every mode of the engine, done by the web UI's rules
 on diffusers' modules.
 
-    pip install -r ../requirements.txt opencv-python-headless pillow && python make.py
+    pip install -r ../requirements.txt opencv-python-headless pillow && pip install --no-deps -r ../samplers/requirements.txt && python make.py
 
 Every run is computed in f32 (the golden value) and in f64; the largest difference is the run's spread.
 """
 
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,10 @@ import pictures
 from rig import ALPHAS, SCALE, Rig, cfg, control_net, ddim, denoiser, euler, euler_a, sigmas
 
 HERE = Path(__file__).parent
+sys.path.append(str(HERE.parent / "samplers"))
+
+from reference import AUTOMATIC, SAMPLERS, Noise, Run, run_sampler
+
 PROMPT, NEGATIVE, OTHER = "a red circle on a blue background", "", "Hello, World!!!"
 STEPS, GUIDANCE, SEED = 8, 5.0, 21
 torch.set_num_threads(1)
@@ -33,7 +38,7 @@ class Walk:
     """Draws like the web UI: one stream per picture, the first draw is the initial noise."""
 
     def __init__(self, seeds, height=8, width=8, first=None):
-        self.shape, self.first = (4, height, width), first
+        self.seeds, self.shape, self.first = seeds, (4, height, width), first
         self.streams = [torch.Generator().manual_seed(s) for s in seeds]
 
     def draw(self):
@@ -41,6 +46,27 @@ class Walk:
         if self.first is not None:
             drawn, self.first = self.first, None
         return drawn
+
+    def noise(self, dtype):
+        return Noise(list(self.seeds), self.shape, dtype)
+
+
+class Masked:
+    """A model as `../samplers` asks it: in both views, with the picture put back where the web UI does."""
+
+    def __init__(self, model, keep):
+        self.model, self.keep = model, keep
+        self.kept = keep or (lambda x: x)
+
+    def __call__(self, x, sigma):
+        return denoiser(self.model, self.keep)(x, torch.as_tensor(sigma).flatten()[0])
+
+    def epsilon(self, x, t):
+        return self.model(self.kept(x), t)
+
+    @property
+    def unmasked(self):
+        return Masked(self.model, None)
 
 
 def guided(rig, prompt=PROMPT, scale=GUIDANCE, rescale=0.0, extra=None):
@@ -62,6 +88,9 @@ def image_to_image(rig, init, walk, model, steps, t_enc, sampler="euler", keep=N
         x = init * alpha.sqrt() + walk.draw().to(rig.dtype) * (1 - alpha).sqrt()
         seen = model if keep is None else lambda x, t: model(keep(x), t)
         return ddim(seen, x, times[:t_enc])
+    if sampler in SAMPLERS:
+        run = Run(sampler, AUTOMATIC.get(sampler, "uniform"), start=(steps, t_enc), dtype=rig.dtype)
+        return run_sampler(run, Masked(model, keep), walk.noise(rig.dtype), init)
     levels = sigmas(steps)[steps - t_enc - 1 :]
     x = init + walk.draw().to(rig.dtype) * levels[0]
     if sampler == "euler":
@@ -287,6 +316,11 @@ RUNS = {
     "control": controlled,
     "refiner": lambda r: finished(r, text_to_image(r, Walk((SEED,)), switching(guided(r), guided(r.changed(halved)), 0.5))),
 }
+
+# Every sampler from a picture, and under a mask.
+for by in SAMPLERS:
+    RUNS[f"img2img, {by}"] = lambda r, by=by: from_picture(r, 0.75, by)
+    RUNS[f"inpaint, {by}"] = lambda r, by=by: inpaint(r, "original", sampler=by)
 
 if __name__ == "__main__":
     single = Rig()

@@ -239,14 +239,18 @@ LCM_TABLE = Table(TABLE.alphas[19::20])
 
 
 def lcm(model, x, run, noise):
-    """Luo et al. 2023 in latents clean + sigma · noise, on the fifty timesteps 19, 39, … 999."""
+    """Luo et al. 2023 in latents clean + sigma · noise, on the fifty timesteps 19, 39, … 999.
+
+    A model under a mask says with `kept` how a clean latent gets its picture back.
+    """
+    kept, epsilon = getattr(model, "kept", lambda x: x), getattr(model, "unmasked", model).epsilon
     levels = run.sigmas(LCM_TABLE)
     x = x(levels[0])
     for a, b in zip(levels, levels[1:]):
         t = 20 * int((a.float().log() - LCM_TABLE.log_sigmas).abs().argmin()) + 19
-        clean = x - a * model.epsilon(x / (a**2 + 1) ** 0.5, t)
+        clean = x - a * epsilon(x / (a**2 + 1) ** 0.5, t)
         scaled = 10.0 * t
-        x = scaled / (scaled**2 + 0.25) ** 0.5 * clean + 0.25 / (scaled**2 + 0.25) * x
+        x = kept(scaled / (scaled**2 + 0.25) ** 0.5 * clean + 0.25 / (scaled**2 + 0.25) * x)
         if b > 0:
             x = x + b * noise.next()
     return x
