@@ -27,7 +27,13 @@ pub fn attention(q: &Tensor, k: &Tensor, v: &Tensor, shape: AttentionShape) -> R
 }
 
 /// As a function of all three. The scores are not kept: the backward computes each slice again.
-fn trained(q: &Tensor, k: &Tensor, v: &Tensor, shape: AttentionShape, max_scores: usize) -> Result<Tensor> {
+pub(super) fn trained(
+    q: &Tensor,
+    k: &Tensor,
+    v: &Tensor,
+    shape: AttentionShape,
+    max_scores: usize,
+) -> Result<Tensor> {
     let y = attention_sliced(&q.detach(), &k.detach(), &v.detach(), shape, max_scores)?;
     link3("attention", [q, k, v], y, move |all: [&Tensor; 3], _: &Tensor, grad: &Tensor| {
         let plain = all.map(Tensor::detach);

@@ -137,11 +137,11 @@ fn input_gradient(
             spread.pad_with_zeros(dim, 0, wants - has)?
         };
     }
-    let mut turned = weight.transpose(0, 1)?;
+    let mut turned = weight.transpose(0, 1)?.contiguous()?;
     if kernel > 1 {
         turned = turned.flip(&[2, 3])?;
     }
-    spread.contiguous()?.conv2d(&turned.contiguous()?, kernel - 1 - padding, 1, 1, 1)
+    spread.contiguous()?.conv2d(&turned, kernel - 1 - padding, 1, 1, 1)
 }
 
 /// The input under the gradient as the kernel, batch and channels exchanged.

@@ -12,6 +12,10 @@
 mod activation;
 mod attention;
 mod conv;
+#[cfg(test)]
+pub(crate) mod differences;
+#[cfg(test)]
+mod differences_tests;
 mod gradient;
 mod linear;
 mod norm;

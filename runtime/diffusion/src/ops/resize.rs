@@ -13,7 +13,7 @@ pub fn upsample_nearest(x: &Tensor, height: usize, width: usize) -> Result<Tenso
         let indices: Vec<u32> = (0..to).map(|i| (i * from / to.max(1)) as u32).collect();
         x.index_select(&Tensor::from_vec(indices, to, x.device())?, dim)
     };
-    along(&along(x, 2, from_height, height)?, 3, from_width, width)
+    along(&along(&x.contiguous()?, 2, from_height, height)?, 3, from_width, width)
 }
 
 /// One row of zeros below and one column to the right: (0, 1, 0, 1) in torch's order, which the

@@ -153,3 +153,49 @@ impl Layer {
         self.fc2.forward(&inner)? + x
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ops::differences::{assert_gradients, variable};
+    use crate::weights::Weights;
+
+    fn small(activation: ClipActivation) -> ClipConfig {
+        ClipConfig {
+            vocabulary: 20,
+            positions: 7,
+            width: 8,
+            feed_forward: 16,
+            layers: 2,
+            heads: 2,
+            activation,
+            norm_eps: 1e-5,
+            projection: Some(6),
+            last_layer_dropped: false,
+        }
+    }
+
+    #[test]
+    fn layers_pass_gradients_to_what_they_read() {
+        for activation in [ClipActivation::QuickGelu, ClipActivation::Gelu] {
+            let clip = ClipText::load(&Params::new(Weights::random(5)), small(activation)).unwrap();
+            let x = variable(&[1, 7, 8], 1);
+            assert_gradients("layer", &[&x], || clip.layers[0].forward(&x));
+            assert_gradients("all layers", &[&x], || {
+                clip.normalise(&clip.layers(x.as_tensor().clone(), 1)?.0)
+            });
+            assert_gradients("pooled", &[&x], || Ok(clip.pooled(&x, 0, 4)?.unwrap()));
+        }
+    }
+
+    #[test]
+    fn vectors_in_place_of_words_get_gradients() {
+        let clip = ClipText::load(&Params::new(Weights::random(6)), small(ClipActivation::Gelu)).unwrap();
+        let vectors = variable(&[2, 8], 1);
+        let ids = [1, 0, 0, 5, 0, 0, 2];
+        assert_gradients("embedding", &[&vectors], || {
+            let x = clip.embed(&ids, &[(1, vectors.as_tensor()), (4, vectors.as_tensor())])?;
+            Ok(clip.layers(x, 1)?.0)
+        });
+    }
+}

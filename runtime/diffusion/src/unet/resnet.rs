@@ -52,3 +52,20 @@ impl Resnet {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ops::differences::{assert_gradients, variable};
+    use crate::unet::tests::small;
+    use crate::weights::Weights;
+
+    #[test]
+    fn a_block_passes_gradients_to_the_picture_and_the_time() {
+        for (input, output) in [(8, 8), (8, 12)] {
+            let block = Resnet::load(&Params::new(Weights::random(3)), &small(), input, output).unwrap();
+            let (x, time) = (variable(&[2, input, 4, 5], 1), variable(&[2, 16], 2));
+            assert_gradients("resnet", &[&x, &time], || block.forward(&x, &time));
+        }
+    }
+}

@@ -165,3 +165,24 @@ impl Attention {
         self.to_out.forward(&attention(&q, &k, &v, shape)?)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ops::differences::{assert_gradients, variable};
+    use crate::unet::tests::small;
+    use crate::weights::Weights;
+
+    #[test]
+    fn a_transformer_passes_gradients_to_the_picture_and_the_text() {
+        for linear_projection in [false, true] {
+            let config = UnetConfig { linear_projection, ..small() };
+            let shape = TransformerShape { channels: 8, heads: 2, depth: 2 };
+            // Convolutions and matrices are stored differently; random weights have what is asked for.
+            let p = Params::new(Weights::random(4));
+            let transformer = SpatialTransformer::load(&p, &config, shape).unwrap();
+            let (x, context) = (variable(&[2, 8, 3, 4], 1), variable(&[2, 5, 6], 2));
+            assert_gradients("transformer", &[&x, &context], || transformer.forward(&x, &context));
+        }
+    }
+}

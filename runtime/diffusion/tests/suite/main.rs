@@ -41,3 +41,6 @@ mod text;
 mod text_encoders;
 mod text_families;
 mod torch;
+mod train;
+mod train_files;
+mod train_model;
