@@ -1,5 +1,5 @@
 //! The server around the diffusion engine: the worker loop of an Endpoint's pods (`serve`), the importer of Models
-//! (`import`), and the commands that need no cluster (`generate`, `inspect`).
+//! (`import`), and the commands that need no cluster (`generate`, `train`, `inspect`).
 //!
 //! The process holds no credentials but its token for the facade: every input and output is a presigned address.
 
@@ -14,4 +14,5 @@ pub mod import;
 pub mod net;
 mod random;
 pub mod termination;
+pub mod train;
 pub mod worker;

@@ -7,10 +7,11 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use super::convert::ConvertArgs;
 use super::generate::GenerateArgs;
 use super::merge::MergeArgs;
+use super::train::TrainArgs;
 use crate::import::ImportConfig;
 use crate::worker::ServeConfig;
 
-/// Easel's runtime: renders pictures, in a pod or at your desk
+/// Easel's runtime: renders pictures and trains, in a pod or at your desk
 #[derive(Debug, Parser)]
 #[command(name = "easel-runtime", version, after_help = EXIT_CODES)]
 pub struct Cli {
@@ -47,6 +48,8 @@ pub enum Command {
     Import(Box<ImportConfig>),
     /// Render pictures from a prompt, without any cluster
     Generate(Box<GenerateArgs>),
+    /// Train a LoRA, an embedding, a hypernetwork or a model, without any cluster
+    Train(Box<TrainArgs>),
     /// Tell what a weight file is, from its header alone
     Inspect(InspectArgs),
     /// Merge two or three checkpoints into one

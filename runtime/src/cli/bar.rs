@@ -98,7 +98,8 @@ fn render_bytes(progress: ByteProgress, elapsed: Duration) -> String {
     line
 }
 
-fn clock(seconds: f64) -> String {
+/// Minutes and seconds.
+pub(super) fn clock(seconds: f64) -> String {
     let seconds = seconds.round() as u64;
     format!("{}:{:02}", seconds / 60, seconds % 60)
 }

@@ -10,7 +10,7 @@ use easel_protocol::FailureReport;
 use easel_protocol::import::ImportResult;
 
 use super::args::{Cli, Command};
-use super::{convert, generate, inspect, logging, merge};
+use super::{convert, generate, inspect, logging, merge, train};
 use crate::engine::{DiffusionEngine, memory_limit_bytes, size_thread_pool};
 use crate::import::{ImportConfig, ImportError, import};
 use crate::worker::{ServeConfig, Shutdown, serve};
@@ -28,6 +28,7 @@ pub fn main() -> ExitCode {
         Command::Serve(config) => run_serve(*config),
         Command::Import(config) => run_import(&config),
         Command::Generate(args) => told(generate::run(&args)),
+        Command::Train(args) => told(train::run(&args)),
         Command::Inspect(args) => told(inspect::run(&args)),
         Command::Merge(args) => told(merge::run(&args)),
         Command::Convert(args) => told(convert::run(&args)),

@@ -2,9 +2,11 @@
 //!
 //! A [`Trainee`] is a model in training by one [`Method`]. It computes the loss of a [`Batch`] and the
 //! gradients of all its variables, hands out a [`Pipeline`](crate::Pipeline) that draws with the present
-//! weights, and writes files that the rest of the engine reads. Optimisers and data are not its business.
+//! weights, and writes files that the rest of the engine reads. What it is shown is [`data`]'s business, what
+//! gradients do to variables [`optim`]'s, and step after step [`run`]'s.
 
 mod batch;
+pub mod data;
 mod error;
 mod file;
 mod full;
@@ -13,7 +15,9 @@ mod inversion;
 mod lora;
 mod method;
 mod objective;
+pub mod optim;
 mod plan;
+pub mod run;
 mod save;
 mod trainee;
 

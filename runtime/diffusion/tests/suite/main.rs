@@ -28,6 +28,7 @@ mod mixture;
 mod modes;
 mod modes_families;
 mod networks;
+mod optim;
 mod parity;
 mod pipeline;
 mod preprocess;

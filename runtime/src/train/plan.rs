@@ -1,0 +1,56 @@
+//! All that a training is told.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use easel_diffusion::Sampler;
+use easel_diffusion::train::data::{Concept, DatasetOptions};
+use easel_diffusion::train::run::{BatchOptions, RunOptions};
+use easel_diffusion::train::{Method, Objective, SavePrecision};
+
+/// From which files to which, and how.
+#[derive(Debug, Clone)]
+pub struct TrainPlan {
+    /// Checkpoint: a file, or a folder in the layout of diffusers.
+    pub base: PathBuf,
+    pub method: Method,
+    pub objective: Objective,
+    /// Folders of pictures; class pictures that are drawn here come on top.
+    pub concepts: Vec<Concept>,
+    pub class: Option<ClassPictures>,
+    pub dataset: DatasetOptions,
+    pub batches: BatchOptions,
+    pub run: RunOptions,
+    /// Folder that keeps latents from run to run.
+    pub latents: Option<PathBuf>,
+    pub samples: Option<SamplePlan>,
+    /// File to write.
+    pub out: PathBuf,
+    pub precision: SavePrecision,
+    /// Told to whoever reads the file, besides what every training says.
+    pub metadata: BTreeMap<String, String>,
+}
+
+/// Pictures of what is not to be forgotten, drawn with the base.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ClassPictures {
+    pub prompt: String,
+    /// Pictures that are there already count.
+    pub folder: PathBuf,
+    pub count: usize,
+    pub steps: u32,
+    pub guidance_scale: f32,
+}
+
+/// Pictures that show how far the training is.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SamplePlan {
+    pub prompts: Vec<String>,
+    pub folder: PathBuf,
+    pub width: u32,
+    pub height: u32,
+    pub steps: u32,
+    pub guidance_scale: f32,
+    pub sampler: Sampler,
+    pub seed: u64,
+}
