@@ -30,7 +30,7 @@ parity: ## docs/parity.md: the engine's differences to the reference, measured
 	@tools/parity.sh
 
 generate: ## write the CRDs and their reference page from the Rust types
-	@cargo run --quiet --release --workspace --bin easel-generate -- charts/easel/crds docs/reference
+	@tools/generate.sh
 
 images: ## the three container images as docker archives
 	@tools/deps.sh build cluster && tools/images.sh

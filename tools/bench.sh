@@ -17,7 +17,8 @@ if wants facade; then
 fi
 if wants engine; then
   say "engine: models of real size with random weights (SDXL takes some 16 GiB and minutes)"
-  cargo run --release --locked --workspace --example measure </dev/null
+  cargo_release build --example measure
+  "$RELEASE_DIR/examples/measure" </dev/null
 fi
 if wants cluster; then
   say "cluster: operator, memory, time to ready, time to a picture"
