@@ -111,23 +111,28 @@ impl Api<'_> {
             })
         })?;
         let (status, headers, at) = (response.status(), response.headers().clone(), response.url().clone());
-        let mut answer = Answer { status, headers, url: at, body: Vec::new() };
+        let body = if body { self.body(url, response).await? } else { Vec::new() };
+        Ok(Answer { status, headers, url: at, body })
+    }
+
+    async fn body(&self, url: &Url, response: reqwest::Response) -> Result<Vec<u8>, OriginError> {
+        let failed = |source| OriginError::Ask { what: self.what.clone(), source };
         let mut stream = response.bytes_stream();
-        if !body {
-            return Ok(answer);
-        }
+        let mut body = Vec::new();
         loop {
-            let received = answer.body.len() as u64;
-            let Some(chunk) = timeout(self.stall, stream.next()).await.map_err(|_| stalled(received))? else {
-                return Ok(answer);
-            };
+            let received = body.len() as u64;
+            let next = timeout(self.stall, stream.next()).await;
+            let next = next.map_err(|_| {
+                failed(FetchError::Stalled { url: url.into(), silence: self.stall, received })
+            })?;
+            let Some(chunk) = next else { return Ok(body) };
             let chunk = chunk.map_err(|error| {
                 failed(FetchError::Broken { url: url.into(), received, source: error.without_url() })
             })?;
-            if answer.body.len() + chunk.len() > MAX_BODY {
+            if body.len() + chunk.len() > MAX_BODY {
                 return Err(self.misunderstood(format!("it has more than {MAX_BODY} bytes")));
             }
-            answer.body.extend_from_slice(&chunk);
+            body.extend_from_slice(&chunk);
         }
     }
 }
