@@ -35,7 +35,7 @@ pub(super) fn trained(
     max_scores: usize,
 ) -> Result<Tensor> {
     let y = attention_sliced(&q.detach(), &k.detach(), &v.detach(), shape, max_scores)?;
-    link3("attention", [q, k, v], y, move |all: [&Tensor; 3], _: &Tensor, grad: &Tensor| {
+    link3("attention", [q, k, v], y, move |all: [&Tensor; 3], grad: &Tensor| {
         let plain = all.map(Tensor::detach);
         let grad = grad.contiguous()?;
         let mut parts: [Vec<Tensor>; 3] = Default::default();

@@ -4,8 +4,8 @@ use candle_core::{Result, Tensor};
 
 use crate::weights::{Padding, Params, SidePath, WeightError};
 
-use super::gradient::link2;
-use super::linear::add_bias;
+use super::gradient::{link2, link3};
+use super::linear::bias_gradient;
 use super::resize::pad_circular;
 
 /// `weight: [out, in, kernel, kernel]`, `bias: [out]`; input and output are `[batch, channels, h, w]`.
@@ -68,11 +68,7 @@ impl Conv2d {
             Padding::Circular | Padding::Zeros => (x.contiguous()?, self.padding),
         };
         let y = if x.track_op() || self.weight.track_op() {
-            let y = convolve(&x, &self.weight, padding, self.stride)?;
-            match &self.bias {
-                Some(bias) => add_bias(&y, bias, 1)?,
-                None => y,
-            }
+            convolve(&x, &self.weight, self.bias.as_ref(), padding, self.stride)?
         } else {
             let y = x.conv2d(&self.weight, padding, self.stride, 1, 1)?;
             match &self.bias {
@@ -82,21 +78,27 @@ impl Conv2d {
         };
         match &self.side {
             Some(side) => {
-                let low = convolve(&side.dropped(&x)?, &side.down, padding, self.stride)?;
-                y + (convolve(&low, &side.up, 0, 1)? * side.scale)?
+                let low = convolve(&side.dropped(&x)?, &side.down, None, padding, self.stride)?;
+                y + (convolve(&low, &side.up, None, 0, 1)? * side.scale)?
             }
             None => Ok(y),
         }
     }
 }
 
-/// The convolution as a function of both, of which each may be trained.
+/// The convolution as a function of input, weight and bias, of which each may be trained.
 ///
 /// candle's own backward takes one size of what stride 2 left over for both directions, and its transposed
 /// convolution is scalar; here the gradient of the input is a convolution too.
-fn convolve(x: &Tensor, weight: &Tensor, padding: usize, stride: usize) -> Result<Tensor> {
+fn convolve(
+    x: &Tensor,
+    weight: &Tensor,
+    bias: Option<&Tensor>,
+    padding: usize,
+    stride: usize,
+) -> Result<Tensor> {
     let y = x.detach().contiguous()?.conv2d(&weight.detach(), padding, stride, 1, 1)?;
-    link2("conv2d", [x, weight], y, move |[x, weight]: [&Tensor; 2], _: &Tensor, grad: &Tensor| {
+    let gradients = move |x: &Tensor, weight: &Tensor, grad: &Tensor| {
         let grad = grad.contiguous()?;
         let of_x = if x.track_op() {
             Some(input_gradient(&grad, &weight.detach(), x.dims4()?, padding, stride)?)
@@ -108,7 +110,18 @@ fn convolve(x: &Tensor, weight: &Tensor, padding: usize, stride: usize) -> Resul
         } else {
             None
         };
-        Ok([of_x, of_weight])
+        Ok::<_, candle_core::Error>((of_x, of_weight))
+    };
+    let Some(bias) = bias else {
+        return link2("conv2d", [x, weight], y, move |[x, weight]: [&Tensor; 2], grad: &Tensor| {
+            let (of_x, of_weight) = gradients(x, weight, grad)?;
+            Ok([of_x, of_weight])
+        });
+    };
+    let y = y.broadcast_add(&bias.detach().reshape((1, bias.elem_count(), 1, 1))?)?;
+    link3("conv2d", [x, weight, bias], y, move |[x, weight, bias]: [&Tensor; 3], grad: &Tensor| {
+        let (of_x, of_weight) = gradients(x, weight, grad)?;
+        Ok([of_x, of_weight, bias_gradient(bias, grad, 1)?])
     })
 }
 

@@ -4,7 +4,7 @@ use candle_core::{Result, Tensor};
 
 use crate::weights::{Params, SidePath, WeightError};
 
-use super::gradient::link2;
+use super::gradient::{link2, link3};
 
 /// `weight: [out, in]`; input `[..., in]`, output `[..., out]`.
 #[derive(Debug)]
@@ -39,7 +39,8 @@ impl Linear {
 
     /// The product, with the bias and the path beside the layer, if there are any.
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        let y = if x.track_op() || self.weight.track_op() { self.trained(x)? } else { self.fixed(x)? };
+        let is_trained = x.track_op() || self.weight.track_op();
+        let y = if is_trained { product(&self.weight, self.bias.as_ref(), x)? } else { self.fixed(x)? };
         match &self.side {
             Some(side) => y + beside(side, x)?,
             None => Ok(y),
@@ -68,45 +69,47 @@ impl Linear {
         *out.last_mut().expect("reshape above proved at least one dimension") = self.weight.dim(0)?;
         y.reshape(out)
     }
-
-    /// The same for a layer that is trained, or whose input is.
-    fn trained(&self, x: &Tensor) -> Result<Tensor> {
-        let y = product(&self.weight, x)?;
-        match &self.bias {
-            Some(bias) => add_bias(&y, bias, y.rank() - 1),
-            None => Ok(y),
-        }
-    }
 }
 
-/// `x · weightᵀ` as a function of both, with all rows as one matrix.
-fn product(weight: &Tensor, x: &Tensor) -> Result<Tensor> {
-    let (flat, w) = (rows(&x.detach())?, weight.detach());
+/// `x · weightᵀ + bias` as a function of all three, with all rows as one matrix.
+fn product(weight: &Tensor, bias: Option<&Tensor>, x: &Tensor) -> Result<Tensor> {
+    let w = weight.detach();
     let mut out = x.dims().to_vec();
     if let Some(last) = out.last_mut() {
         *last = w.dim(0)?;
     }
-    let y = flat.matmul(&w.t()?)?.reshape(out)?;
-    link2("linear", [x, weight], y, |[x, weight]: [&Tensor; 2], _: &Tensor, grad: &Tensor| {
+    let y = rows(&x.detach())?.matmul(&w.t()?)?;
+    let gradients = |x: &Tensor, weight: &Tensor, grad: &Tensor| {
         let grad = rows(grad)?;
         let of_x = if x.track_op() { Some(grad.matmul(&weight.detach())?.reshape(x.shape())?) } else { None };
         let of_weight = if weight.track_op() { Some(grad.t()?.matmul(&rows(&x.detach())?)?) } else { None };
-        Ok([of_x, of_weight])
+        Ok::<_, candle_core::Error>((of_x, of_weight))
+    };
+    let Some(bias) = bias else {
+        return link2(
+            "linear",
+            [x, weight],
+            y.reshape(out)?,
+            move |[x, weight]: [&Tensor; 2], grad: &Tensor| {
+                let (of_x, of_weight) = gradients(x, weight, grad)?;
+                Ok([of_x, of_weight])
+            },
+        );
+    };
+    let y = y.broadcast_add(&bias.detach())?.reshape(out)?;
+    link3("linear", [x, weight, bias], y, move |[x, weight, bias]: [&Tensor; 3], grad: &Tensor| {
+        let (of_x, of_weight) = gradients(x, weight, grad)?;
+        Ok([of_x, of_weight, bias_gradient(bias, grad, grad.rank() - 1)?])
     })
 }
 
-/// Adds `bias` along the dimension `dim`.
-pub(super) fn add_bias(y: &Tensor, bias: &Tensor, dim: usize) -> Result<Tensor> {
-    let along = |y: &Tensor, bias: &Tensor| {
-        let shape: Vec<usize> = (0..y.rank()).map(|d| if d == dim { bias.elem_count() } else { 1 }).collect();
-        bias.reshape(shape)
-    };
-    let sum = y.detach().broadcast_add(&along(y, &bias.detach())?)?;
-    link2("bias", [y, bias], sum, move |[y, bias]: [&Tensor; 2], _: &Tensor, grad: &Tensor| {
-        let others: Vec<usize> = (0..grad.rank()).filter(|d| *d != dim).collect();
-        let of_bias = if bias.track_op() { Some(grad.sum(others.as_slice())?) } else { None };
-        Ok([y.track_op().then(|| grad.clone()), of_bias])
-    })
+/// The sum over all dimensions but the one that the bias goes along.
+pub(super) fn bias_gradient(bias: &Tensor, grad: &Tensor, dim: usize) -> Result<Option<Tensor>> {
+    if !bias.track_op() {
+        return Ok(None);
+    }
+    let others: Vec<usize> = (0..grad.rank()).filter(|d| *d != dim).collect();
+    grad.sum(others.as_slice()).map(Some)
 }
 
 /// What the path beside a layer adds, in proportion to its scale.
@@ -114,7 +117,7 @@ fn beside(side: &SidePath, x: &Tensor) -> Result<Tensor> {
     let x = side.dropped(x)?;
     // The factors of a 1x1 convolution that is computed as a matrix have four dimensions.
     let (down, up) = (side.down.flatten_from(1)?, side.up.flatten_from(1)?);
-    product(&up, &product(&down, &x)?)? * side.scale
+    product(&up, None, &product(&down, None, &x)?)? * side.scale
 }
 
 fn rows(x: &Tensor) -> Result<Tensor> {

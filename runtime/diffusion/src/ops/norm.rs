@@ -55,7 +55,7 @@ impl GroupNorm {
     fn frozen(&self, x: &Tensor) -> Result<Tensor> {
         let (weight, groups, eps) = (self.weight.clone(), self.groups, self.eps);
         let y = self.composed(&x.detach())?;
-        link1("group-norm", x, y, move |[x]: [&Tensor; 1], _: &Tensor, grad: &Tensor| {
+        link1("group-norm", x, y, move |[x]: [&Tensor; 1], grad: &Tensor| {
             let (batch, channels) = (x.dim(0)?, x.dim(1)?);
             let grad = grad.contiguous()?.reshape((batch, channels, ()))?;
             let grad = grad.broadcast_mul(&weight.reshape((1, channels, 1))?)?;
@@ -105,7 +105,7 @@ impl LayerNorm {
     fn frozen(&self, x: &Tensor) -> Result<Tensor> {
         let (weight, eps) = (self.weight.clone(), f64::from(self.eps));
         let y = candle_nn::ops::layer_norm(&x.detach(), &self.weight, &self.bias, self.eps)?;
-        link1("layer-norm", x, y, move |[x]: [&Tensor; 1], _: &Tensor, grad: &Tensor| {
+        link1("layer-norm", x, y, move |[x]: [&Tensor; 1], grad: &Tensor| {
             Ok([Some(normal_gradient(&x.detach(), &grad.broadcast_mul(&weight)?, eps)?)])
         })
     }

@@ -22,7 +22,8 @@ impl Trainee {
     /// Writes a file that [`Adapter`](crate::adapters::Adapter),
     /// [`Hypernetwork`](crate::adapters::Hypernetwork), [`Embedding`](crate::text::Embedding) or
     /// [`Pipeline`](crate::Pipeline) reads, whichever was trained. What the reader needs to know is added to
-    /// `metadata`, in place of what stands there.
+    /// `metadata`, in place of what stands there. A scale of latents other than the family's, which folders
+    /// may have, cannot be said in a single file.
     ///
     /// # Errors
     /// The file cannot be written.
