@@ -1,4 +1,4 @@
-//! Shows that training teaches: the demo model learns a flag that it could not draw.
+//! Checks that training teaches: is the demo model able to learn a flag that it cannot draw?
 //!
 //! `cargo run --release -p easel-diffusion --example learn -- lora` (or `dreambooth`) makes six pictures of a
 //! flag of three bands, trains on them for some minutes of two cores, loads what was written as anybody would,
