@@ -99,6 +99,10 @@ impl<'a, S: Source> Ranged<'a, S> {
         while let Some(ended) = connections.next().await {
             match ended {
                 Ok(()) => {}
+                // Whichever connection says it: parts are not to be had here.
+                Err(_) if self.ignored.load(Ordering::Relaxed) => {
+                    return Err(FetchError::WrongRange { url: self.source.name(), asked: 0 });
+                }
                 Err(error) if error.in_transit() && !connections.is_empty() => {
                     tracing::warn!(error = %crate::error::chain(&error), "one connection less");
                     last_error = Some(error);

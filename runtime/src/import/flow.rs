@@ -130,7 +130,9 @@ async fn import_files(
         fetched.clean_up().await?;
         remove_folder(&file.name, &unpacked).await?;
     }
-    files.sort_by_key(|file| folder::rank(&file.name));
+    if intake.skeleton.is_some() {
+        files.sort_by_key(|file| folder::rank(&file.name));
+    }
     imported(files, intake.main)
 }
 

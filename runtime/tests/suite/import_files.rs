@@ -111,7 +111,7 @@ async fn an_archive_becomes_its_weights_and_side_files() {
     ] {
         let (result, facade) = run("Checkpoint", &[(name, &bytes)], in_store).await;
         let model = result.unwrap_or_else(|error| panic!("{name}: {}", error.report().message));
-        assert_eq!(names(&model), ["m.safetensors", "v1-inference.yaml"], "{name}");
+        assert_eq!(names(&model), ["v1-inference.yaml", "m.safetensors"], "{name}");
         assert_eq!(model.family, "Sd1");
         assert!(facade.stored().iter().any(|(_, bytes)| *bytes == weights), "{name}");
     }
