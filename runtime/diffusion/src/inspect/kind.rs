@@ -40,6 +40,8 @@ fn is_lora(header: &Header) -> bool {
         ".lora_B.",
         ".lora.down.",
         ".lora.up.",
+        "_lora.down.",
+        "_lora.up.",
         ".hada_w1",
         ".lokr_w1",
         ".oft_blocks",
