@@ -4,4 +4,5 @@ mod bad_requests;
 mod deletion;
 mod failures;
 mod imports;
+mod merges;
 mod pictures;
