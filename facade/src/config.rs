@@ -94,13 +94,13 @@ pub enum Command {
 }
 
 #[derive(Clone, Debug, clap::Args)]
-#[group(id = "what", required = true, multiple = false)]
+#[command(group(clap::ArgGroup::new("what").required(true).args(["dry_run", "delete"])))]
 pub struct GcArguments {
     /// Only list.
-    #[arg(long, group = "what")]
+    #[arg(long)]
     pub dry_run: bool,
     /// List, and delete what is listed.
-    #[arg(long, group = "what")]
+    #[arg(long)]
     pub delete: bool,
     /// There is no Model at all, and that is right; otherwise nothing is done then.
     #[arg(long)]
@@ -235,10 +235,10 @@ mod tests {
 
     #[test]
     fn a_command_takes_the_settings_of_the_process() {
-        let config = parse(&["--gc-grace-seconds", "600", "gc", "--delete"]).expect("parses");
+        let config = parse(&["--gc-grace-seconds", "600", "gc", "--delete", "--no-models"]).expect("parses");
         assert_eq!((config.gc.grace, config.gc.mode), (Duration::from_secs(600), GcMode::Delete));
         let Some(Command::Gc(asked)) = config.command else { panic!("no command") };
-        assert!(asked.delete && !asked.dry_run && !asked.no_models);
+        assert!(asked.delete && !asked.dry_run && asked.no_models);
     }
 
     #[test]

@@ -192,7 +192,7 @@ async fn hubs_sites_and_volumes_are_named_with_the_tokens_of_labelled_secrets() 
         (
             "merge",
             "{merge: {method: WeightedSum, models: [{name: a}, {name: b}]}}".into(),
-            "SourceNotSupported",
+            "WaitingForModels",
         ),
     ];
     for (name, source, reason) in refused {
