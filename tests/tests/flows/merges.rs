@@ -10,6 +10,8 @@ kind: Model
 metadata: {name: merged}
 spec:
   type: Checkpoint
+  # What the facade's client asks for.
+  displayName: easel-demo.safetensors
   source:
     merge: {method: WeightedSum, multiplier: \"0.3\", models: [{name: one}, {name: other}]}
 ";
