@@ -133,11 +133,11 @@ mod tests {
                 models += 1;
             }
         }
-        assert_eq!(models, 7);
+        assert_eq!(models, 8);
     }
 
     #[test]
-    fn sources_that_are_fetched_can_be_imported() {
+    fn sources_that_are_fetched_or_computed_can_be_imported() {
         for source in [
             UPLOAD,
             "{objectStore: {key: k}}",
@@ -145,6 +145,7 @@ mod tests {
             "{http: {url: \"https://a/b\"}}",
             "{huggingFace: {repository: a/b}}",
             "{civitai: {modelVersionId: 1}}",
+            "{merge: {method: WeightedSum, models: [{name: a}, {name: b}]}}",
         ] {
             assert_eq!(validate(&model(source)).expect(source).volume_claim, None);
         }
