@@ -58,8 +58,10 @@ fn used_by<K: Uses>(store: &Store<Model>, user: &K) -> Vec<ObjectRef<Model>> {
     let concerned = |model: &Model| {
         let mut users = model.status.iter().flat_map(|status| &status.used_by);
         let told = users.any(|told| told.kind == kind && told.name == name);
-        // A status changes far more often than what is used.
-        model.namespace() == namespace && user.uses(&model.name_any()) != told
+        // A status changes far more often than what is used. What is gone looks as it did last, with no word of its
+        // end: a Model that waits to be deleted looks at each change of its users.
+        let waits = told && model.metadata.deletion_timestamp.is_some();
+        model.namespace() == namespace && (waits || user.uses(&model.name_any()) != told)
     };
     store.state_filter(concerned).iter().map(|model| ObjectRef::from_obj(&**model)).collect()
 }
