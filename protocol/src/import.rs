@@ -18,6 +18,15 @@ pub const IMPORT_PROGRESS_PATH: &str = "/worker/v1/import/progress";
 pub const STORE_IMPORT_PATH: &str = "/worker/v1/import/store";
 pub const COMPLETE_IMPORT_PATH: &str = "/worker/v1/import/complete";
 
+/// Endings of files that go along with weights.
+const SIDE_FILES: &[&str] = &[".json", ".yaml", ".yml", ".txt", ".md"];
+
+/// Is this file of a Model, by its name, one that goes along with weights rather than weights?
+pub fn is_side_file(name: &str) -> bool {
+    let lower = name.to_ascii_lowercase();
+    SIDE_FILES.iter().any(|ending| lower.ends_with(ending))
+}
+
 /// What to import.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

@@ -1,14 +1,11 @@
 //! What an importer is to merge: the files of other Models, and how. Pure.
 
-use easel_protocol::import::MergeTask;
+use easel_protocol::import::{MergeTask, is_side_file};
 use easel_store::objects::ObjectKey;
 
 use super::error::WorkerError;
 use super::import_task::{Place, Wanted};
 use crate::catalog::{FileView, MergeView, ModelView};
-
-/// Files that go along with weights.
-const SIDE_FILES: &[&str] = &[".json", ".yaml", ".yml", ".txt", ".md"];
 
 /// The files in the order of [`MergeTask`]. `find` looks a Model of the same namespace up.
 ///
@@ -41,11 +38,7 @@ pub(super) fn merge_task(
 
 /// The one weight file of a Model, under the Model's name: several may have files of one name.
 fn single_file(model: &ModelView) -> Result<Wanted, WorkerError> {
-    let is_weights = |file: &&FileView| {
-        let name = file.name.to_ascii_lowercase();
-        !SIDE_FILES.iter().any(|suffix| name.ends_with(suffix))
-    };
-    let weights: Vec<&FileView> = model.files.iter().filter(is_weights).collect();
+    let weights: Vec<&FileView> = model.files.iter().filter(|file| !is_side_file(&file.name)).collect();
     let [file] = weights.as_slice() else {
         let message = format!(
             "Model {}/{} has {} weight files; only checkpoints in a single file can be merged",

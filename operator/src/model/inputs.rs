@@ -2,6 +2,7 @@
 
 use easel_crds::model::{MergeSource, ModelType, StoredFile};
 use easel_crds::{Condition, Model};
+use easel_protocol::import::is_side_file;
 use futures::future::try_join_all;
 use kube::Client;
 use kube::api::Api;
@@ -10,9 +11,6 @@ use super::validate::InvalidModel;
 use crate::children::Owner;
 use crate::conditions::{READY, find};
 use crate::error::Error;
-
-/// Files that go along with weights.
-const SIDE_FILES: &[&str] = &[".json", ".yaml", ".yml", ".txt", ".md"];
 
 /// One of them, as it stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -70,11 +68,7 @@ fn judge(model: &Model, is_vae: bool) -> InputState {
         None => return InputState::NotReady("Pending".to_owned()),
     }
     let files: &[StoredFile] = model.status.as_ref().map_or(&[], |status| &status.files);
-    let is_weights = |file: &&StoredFile| {
-        let name = file.name.to_ascii_lowercase();
-        !SIDE_FILES.iter().any(|suffix| name.ends_with(suffix))
-    };
-    let weight_files = files.iter().filter(is_weights).count();
+    let weight_files = files.iter().filter(|file| !is_side_file(&file.name)).count();
     let model_type = model.spec.r#type;
     let fits = model_type == ModelType::Checkpoint || (is_vae && model_type == ModelType::Vae);
     match fits && weight_files == 1 {

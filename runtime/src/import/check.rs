@@ -1,11 +1,10 @@
 //! Is a file what its Model says it is? Only its header is looked at.
 
 use easel_diffusion::{Family, Inspection, Kind};
+use easel_protocol::import::is_side_file;
 
 use super::error::ImportError;
 
-/// Files that go along with weights, and are stored unread.
-const SIDE_FILES: &[&str] = &[".json", ".yaml", ".yml", ".txt", ".md"];
 /// Names under which weights are shared.
 const WEIGHTS: &[&str] = &[".safetensors", ".ckpt", ".pt", ".pth", ".bin"];
 
@@ -28,15 +27,14 @@ pub(super) fn role_of(file_name: &str) -> Role {
     match () {
         () if hidden => Role::Other,
         () if is(WEIGHTS) => Role::Weights,
-        () if is(SIDE_FILES) => Role::Side,
+        () if is_side_file(file_name) => Role::Side,
         () => Role::Other,
     }
 }
 
 /// Does this file hold weights?
 pub(super) fn is_weights(file_name: &str) -> bool {
-    let lower = file_name.to_ascii_lowercase();
-    !SIDE_FILES.iter().any(|suffix| lower.ends_with(suffix))
+    !is_side_file(file_name)
 }
 
 /// Compares what the header shows with what the Model says.

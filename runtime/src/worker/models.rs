@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use easel_protocol::FailureReport;
+use easel_protocol::import::is_side_file;
 use easel_protocol::worker::{ModelFile, ModelSet};
 use tokio::time::sleep;
 
@@ -127,8 +128,7 @@ fn named_weights(files: &[ModelFile]) -> Option<&ModelFile> {
 
 /// What is imported as weights is safetensors; older Models may call them otherwise.
 fn is_weights(file: &ModelFile) -> bool {
-    let side = [".json", ".yaml", ".yml", ".txt", ".md"];
-    !side.iter().any(|suffix| file.file_name.to_ascii_lowercase().ends_with(suffix))
+    !is_side_file(&file.file_name)
 }
 
 #[cfg(test)]
