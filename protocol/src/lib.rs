@@ -4,6 +4,7 @@
 pub mod failure;
 pub mod generation;
 pub mod import;
+mod imported;
 pub mod sampler;
 pub mod worker;
 

@@ -38,6 +38,12 @@ async fn a_model_is_ready_only_with_its_files_and_the_job_goes() {
     assert_eq!((&status["family"], &status["sizeBytes"]), (&json!("Sd1"), &json!(5)));
     assert_eq!((&status["predictionType"], &status["precision"]), (&json!("epsilon"), &json!("f16")));
     assert_eq!(status["files"][0]["sha256"], "a".repeat(64));
+    assert_eq!(status["files"][0]["key"], format!("models/sha256/{}", "a".repeat(64)));
+    assert_eq!((&status["triggerWords"], &status["baseModel"]), (&json!(["zorb"]), &json!("sd_v1")));
+    assert_eq!(status["network"], json!({"kind": "LoCon", "rank": 16}));
+    let picture = json!({"key": format!("models/sha256/{}", "b".repeat(64)), "sha256": "b".repeat(64),
+        "mediaType": "image/png", "sizeBytes": 70});
+    assert_eq!(status["thumbnail"], picture);
     assert_eq!(status["import"]["attempts"], 1);
     assert_eq!(api.all(JOBS).len(), 0);
 }
