@@ -103,10 +103,7 @@ mod tests {
         let linked = json!({"objectStore": {"key": "models/team/other/upload/b"}});
         let cases = [
             (model(upload.clone(), files), vec![format!("models/sha256/{stored}"), "import/a".to_owned()]),
-            (
-                model(upload.clone(), picture),
-                vec![format!("models/sha256/{shown}"), "import/p".to_owned()],
-            ),
+            (model(upload.clone(), picture), vec![format!("models/sha256/{shown}"), "import/p".to_owned()]),
             (model(upload, json!({})), vec!["models/team/m/upload/a.safetensors".to_owned()]),
             (model(http, json!({})), vec![format!("models/sha256/{expected}")]),
             (model(linked, json!({})), vec!["models/team/other/upload/b".to_owned()]),

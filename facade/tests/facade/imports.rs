@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use easel_facade::catalog::Transfer;
 use easel_protocol::import::{
-    CLAIM_IMPORT_PATH, COMPLETE_IMPORT_PATH, IMPORT_PROGRESS_PATH, ImportTask, Origin, PartDone,
+    CLAIM_IMPORT_PATH, COMPLETE_IMPORT_PATH, IMPORT_PROGRESS_PATH, ImportPhase, ImportTask, Origin, PartDone,
     STORE_IMPORT_PATH, StoreDone, StorePlan,
 };
 use http::StatusCode;
@@ -212,7 +212,12 @@ async fn progress_is_written_while_the_model_is_not_ready() {
     for token in [WEB, "team/easel-import-demo-model/pod"] {
         assert_eq!(facade.pod(token, IMPORT_PROGRESS_PATH, &body).await.status, StatusCode::NO_CONTENT);
     }
-    let want = Transfer { phase: Some(ImportPhase::Storing), bytes_done: 10, bytes_total: Some(40), bytes_per_second: 3 };
+    let want = Transfer {
+        phase: Some(ImportPhase::Storing),
+        bytes_done: 10,
+        bytes_total: Some(40),
+        bytes_per_second: 3,
+    };
     assert_eq!(*facade.cluster.transfers.lock().unwrap(), [("team/web".to_owned(), want)]);
     let odd = refusal(&facade, WEB, IMPORT_PROGRESS_PATH, &json!({"bytesDone": -1})).await;
     assert_eq!(odd, (400, "InvalidRequest".to_owned()));

@@ -108,7 +108,8 @@ fn messages_that_no_importer_wrote_are_refused() {
     let good = r#"{"names":["a"],"sizes":[1],"family":"Sd1"}"#;
     assert!(serde_json::from_str::<ImportResult>(&packed(1, 1, good)).is_ok());
     let bomb = format!(r#"{{"names":[],"sizes":[],"family":"{}"}}"#, " ".repeat(1 << 20));
-    let many = format!(r#"{{"names":[{}"a"],"sizes":[{}1],"family":""}}"#, "\"a\",".repeat(64), "1,".repeat(64));
+    let many =
+        format!(r#"{{"names":[{}"a"],"sizes":[{}1],"family":""}}"#, "\"a\",".repeat(64), "1,".repeat(64));
     for (case, text) in [
         ("plain JSON", r#"{"Succeeded":{"files":[]}}"#.to_owned()),
         ("nothing", r#"{"Succeeded":""}"#.to_owned()),
@@ -125,5 +126,8 @@ fn messages_that_no_importer_wrote_are_refused() {
     }
     let mut odd = model(&["a".to_owned()]);
     odd.files[0].sha256 = "A".repeat(64);
-    assert!(serde_json::to_string(&ImportResult::Succeeded(odd)).is_err(), "only lower-case digits come back");
+    assert!(
+        serde_json::to_string(&ImportResult::Succeeded(odd)).is_err(),
+        "only lower-case digits come back"
+    );
 }

@@ -18,8 +18,8 @@ use super::progress::Meter;
 use crate::backoff::Backoff;
 use crate::error::chain;
 use crate::fetch::{
-    FetchError, FetchPolicy, GuardedSource, PartFile, PlainSource, Progress, Received, Receiver, Source, Span, fetch,
-    fetch_file,
+    FetchError, FetchPolicy, GuardedSource, PartFile, PlainSource, Progress, Received, Receiver, Source,
+    Span, fetch, fetch_file,
 };
 use crate::net::GuardedClient;
 
@@ -164,7 +164,8 @@ impl Fetcher {
         }
         let mut receiver = Receiver::hash_only();
         // It is where it is to be: its bytes are read for their hash.
-        let mut on_progress = |Progress { received, total }| meter.step(ImportPhase::Checking, received, total);
+        let mut on_progress =
+            |Progress { received, total }| meter.step(ImportPhase::Checking, received, total);
         fetch(source, &mut receiver, &policy, &mut on_progress).await.map_err(failed)?;
         let received = receiver.finish().await.map_err(failed)?;
         Ok(Fetched { key: Some(key.to_owned()), ..arrived(file, received, part).await? })

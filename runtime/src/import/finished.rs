@@ -67,7 +67,11 @@ impl<'a> Records<'a> {
     }
 
     /// What an earlier process stored of a file: its pieces, as outlines, and what they are in the store.
-    pub(super) fn read(&self, index: usize, identity: &str) -> io::Result<Option<Vec<(Piece, ImportedFile)>>> {
+    pub(super) fn read(
+        &self,
+        index: usize,
+        identity: &str,
+    ) -> io::Result<Option<Vec<(Piece, ImportedFile)>>> {
         let path = self.record_path(index);
         let bytes = match fs::metadata(&path) {
             Ok(data) if data.len() <= MAX_RECORD => fs::read(&path)?,

@@ -105,11 +105,7 @@ async fn import_merged(
     Ok((vec![file], intake.into_main()?))
 }
 
-fn imported(
-    files: Vec<ImportedFile>,
-    main: Inspection,
-    thumbnail: Option<ImportedPicture>,
-) -> ImportedModel {
+fn imported(files: Vec<ImportedFile>, main: Inspection, thumbnail: Option<ImportedPicture>) -> ImportedModel {
     ImportedModel {
         files,
         family: main.family.to_string(),

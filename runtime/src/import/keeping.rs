@@ -62,7 +62,8 @@ impl Keeper<'_> {
         work_dir: &Path,
         seen: &Inspection,
     ) -> Result<Option<ImportedPicture>, ImportError> {
-        let Some(picture) = seen.about.thumbnail.as_ref().filter(|picture| thumbnail::is_sound(picture)) else {
+        let Some(picture) = seen.about.thumbnail.as_ref().filter(|picture| thumbnail::is_sound(picture))
+        else {
             return Ok(None);
         };
         let (name, path) = ("the thumbnail", work_dir.join("import-thumbnail"));

@@ -4,7 +4,9 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use easel_diffusion::merge::{self, MergePlan, MergeProgress, MergeSource, MergeStage, Method, OutputPrecision};
+use easel_diffusion::merge::{
+    self, MergePlan, MergeProgress, MergeSource, MergeStage, Method, OutputPrecision,
+};
 use easel_protocol::import::{ImportPhase, ImportTask, MergeMethod, MergePrecision, MergeTask};
 
 use super::content::Piece;
