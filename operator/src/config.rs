@@ -56,7 +56,12 @@ pub struct Config {
     #[arg(long, env = "EASEL_IMPORT_VOLUME_CLASS")]
     pub import_volume_class: Option<String>,
     /// Access modes of that volume, comma separated.
-    #[arg(long, env = "EASEL_IMPORT_VOLUME_ACCESS_MODES", value_delimiter = ',', default_value = "ReadWriteOnce")]
+    #[arg(
+        long,
+        env = "EASEL_IMPORT_VOLUME_ACCESS_MODES",
+        value_delimiter = ',',
+        default_value = "ReadWriteOnce"
+    )]
     pub import_volume_access_modes: Vec<String>,
     /// Seconds that an import Job may take, retries included.
     #[arg(long, env = "EASEL_IMPORT_DEADLINE_SECONDS", default_value_t = 21_600,

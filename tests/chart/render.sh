@@ -135,7 +135,7 @@ test_render() {
   refused "S3 without credentials is refused" "s3.endpoint needs s3.existingSecret" render --set s3.endpoint=https://s3.example.com
   refused "a route to nowhere is refused" "httpRoute.parentRefs" render --set httpRoute.enabled=true
   refused "a key that is not known is refused" "make it first, or set apiKey.sha256" render --set apiKey.existingSecret=mine
-  refused "an access mode that nobody can write with is refused" "import.workVolume.accessModes" \
+  refused "an access mode that nobody can write with is refused" "/import/workVolume/accessModes/0" \
     render --set "import.workVolume.accessModes={ReadOnlyMany}"
   refused "a wrong type is refused" "got string, want boolean" render --set-string persistence.enabled=maybe
   refused "a URL without a scheme is refused" "publicUrl" render --set publicUrl=easel.example.com

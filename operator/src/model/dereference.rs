@@ -31,11 +31,7 @@ pub struct References {
 ///
 /// # Errors
 /// [`Error::Read`].
-pub async fn dereference(
-    model: &Model,
-    owner: &Owner,
-    ctx: &Ctx,
-) -> Result<References, Error> {
+pub async fn dereference(model: &Model, owner: &Owner, ctx: &Ctx) -> Result<References, Error> {
     let client = &ctx.client;
     let work_volumes = async {
         match &ctx.settings.import_volume {

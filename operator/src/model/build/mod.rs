@@ -2,9 +2,9 @@
 
 mod job;
 mod service_account;
-mod work_volume;
 #[cfg(test)]
 pub(crate) mod testing;
+mod work_volume;
 
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, ServiceAccount};

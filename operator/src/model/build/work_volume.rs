@@ -85,6 +85,8 @@ mod tests {
         let built = build(&valid, &plan, &settings());
         assert_eq!(built.work_volume, None);
         let pod = built.job.unwrap().spec.unwrap().template.spec.unwrap();
-        assert!(pod.volumes.iter().flatten().any(|volume| volume.name == "work" && volume.empty_dir.is_some()));
+        assert!(
+            pod.volumes.iter().flatten().any(|volume| volume.name == "work" && volume.empty_dir.is_some())
+        );
     }
 }

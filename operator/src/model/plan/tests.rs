@@ -128,8 +128,7 @@ fn a_success_is_stored_only_with_its_result() {
     };
     assert_eq!(read, imported);
     let empty = serde_json::to_value(ImportResult::Succeeded(ImportedModel::default())).unwrap();
-    let without =
-        [vec![], vec![pod(1, 0, &json!("?"))], vec![pod(1, 0, &empty)], vec![pod(2, 0, &message)]];
+    let without = [vec![], vec![pod(1, 0, &json!("?"))], vec![pod(1, 0, &empty)], vec![pod(2, 0, &message)]];
     for pods in without {
         let Plan::BackOff { failure, .. } = decide(&valid(), None, std::slice::from_ref(&done), &pods, 110)
         else {
