@@ -6,3 +6,4 @@ mod failures;
 mod imports;
 mod merges;
 mod pictures;
+mod training;
