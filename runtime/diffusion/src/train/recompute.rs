@@ -33,11 +33,13 @@ pub(super) struct Recorder<'n> {
     roots: Vec<(Tensor, Tensor)>,
 }
 
+type Run<'n> = Box<dyn Fn(&[Tensor]) -> Result<Tensor> + 'n>;
+
 struct Step<'n> {
     inputs: Vec<Tensor>,
     /// A leaf: its memory, without the step's graph.
     output: Tensor,
-    run: Box<dyn Fn(&[Tensor]) -> Result<Tensor> + 'n>,
+    run: Run<'n>,
 }
 
 impl<'n> Walk<'n> for Recorder<'n> {

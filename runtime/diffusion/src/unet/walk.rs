@@ -15,7 +15,10 @@ pub(crate) trait Walk<'n> {
     ) -> Result<Tensor>;
 }
 
-/// Computes and keeps nothing but what candle's graph keeps.
+/// Computes, and keeps nothing but what candle's graph keeps.
+///
+/// A tensor that is trained enters each step under an own name: what the step's operations say of it is summed
+/// up by itself, then with what other steps say. So whoever computes steps one by one gets the same bits.
 pub(crate) struct Direct;
 
 impl<'n> Walk<'n> for Direct {
@@ -24,6 +27,8 @@ impl<'n> Walk<'n> for Direct {
         inputs: [&Tensor; N],
         run: impl Fn([&Tensor; N]) -> Result<Tensor> + 'n,
     ) -> Result<Tensor> {
-        run(inputs)
+        let own = |x: &&Tensor| if x.track_op() { x.reshape(x.shape()) } else { Ok((*x).clone()) };
+        let inputs = inputs.iter().map(own).collect::<Result<Vec<_>>>()?;
+        run(std::array::from_fn(|i| &inputs[i]))
     }
 }

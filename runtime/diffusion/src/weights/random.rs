@@ -92,7 +92,8 @@ mod tests {
         assert_eq!(weights.held_bytes(), (64 * 300 + 6) * 4);
         let settled = weights.settled();
         let shapes: Vec<_> = settled.shapes().collect();
-        let want: [(&str, &[usize]); 3] = [("a.weight", &[64, 300]), ("norm.bias", &[3]), ("norm.weight", &[3])];
+        let want: [(&str, &[usize]); 3] =
+            [("a.weight", &[64, 300]), ("norm.bias", &[3]), ("norm.weight", &[3])];
         assert_eq!(shapes, want);
         assert_eq!(settled.tensor("a.weight").unwrap().id(), again.id());
         assert_eq!(Params::new(settled).tensor("b.weight", &[3]).unwrap_err().reason(), "MissingTensor");

@@ -43,8 +43,8 @@ fn compare(family: &str, method: &Method, batch: &Batch) -> (f64, usize, usize) 
 #[test]
 fn gradients_are_those_of_one_long_graph() {
     let dropout = LoraOptions { dropout: 0.3, text_encoder: Some(shape(2, 2.0)), ..Default::default() };
-    let methods =
-        [lora(), Method::Lora(dropout), inversion(), hypernetwork(), full(true)].map(|method| (method, 9, 11));
+    let methods = [lora(), Method::Lora(dropout), inversion(), hypernetwork(), full(true)]
+        .map(|method| (method, 9, 11));
     for (method, height, width) in &methods {
         let (worst, _, _) = compare("sd1", method, &batch_of_word(*height, *width));
         assert!(worst <= ROUNDING, "{method:?}: off by {worst}");

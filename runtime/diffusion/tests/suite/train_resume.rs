@@ -8,9 +8,7 @@ use easel_diffusion::train::optim::{Decay, EmaOptions};
 use easel_diffusion::train::run::{
     BatchOptions, Batches, CheckpointOptions, Outcome, Progress, Rates, RunOptions, Watcher, run,
 };
-use easel_diffusion::train::{
-    GradientCheckpointing, LoraOptions, Method, Objective, SavePrecision, Trainee,
-};
+use easel_diffusion::train::{GradientCheckpointing, LoraOptions, Method, Objective, SavePrecision, Trainee};
 use image::{Rgb, RgbImage};
 
 use crate::train_model::{base, inversion, shape};
