@@ -48,6 +48,8 @@ fn main() -> ExitCode {
 /// What differs between the two.
 struct Lesson {
     method: Method,
+    /// Pictures a step; if there is a class, as many of it on top.
+    batch: usize,
     steps: u64,
     rate: f64,
     class: bool,
@@ -58,12 +60,19 @@ fn lesson(name: &str) -> Result<Lesson, Failure> {
     match name {
         "lora" => {
             let shape = LoraShape { rank: 16, alpha: 16.0 };
-            let options = LoraOptions { shape, conv: Some(shape), ..LoraOptions::default() };
-            Ok(Lesson { method: Method::Lora(options), steps: 250, rate: 2e-3, class: false, seed: 1 })
+            let options = LoraOptions { shape, ..LoraOptions::default() };
+            Ok(Lesson {
+                method: Method::Lora(options),
+                batch: 4,
+                steps: 250,
+                rate: 2e-3,
+                class: false,
+                seed: 1,
+            })
         }
         "dreambooth" => {
             let method = Method::Full(FullOptions::default());
-            Ok(Lesson { method, steps: 250, rate: 2e-4, class: true, seed: 1 })
+            Ok(Lesson { method, batch: 3, steps: 150, rate: 3e-4, class: true, seed: 1 })
         }
         other => Err(format!("`{other}` is no lesson: use lora or dreambooth").into()),
     }
@@ -125,13 +134,17 @@ fn teach(lesson: &Lesson, base: &Pipeline, folder: &Path, out: &Path) -> Result<
         draw(base, &Library::default(), CIRCLE, 12, 1000, Some(&pictures))?;
         concepts.push(Concept { caption: Some(CIRCLE.into()), ..Concept::new(&pictures, Role::Class) });
     }
-    let options = DatasetOptions { resolution: 64, batch_size: 3, ..DatasetOptions::default() };
+    let options = DatasetOptions { resolution: 64, batch_size: lesson.batch, ..DatasetOptions::default() };
     let dataset = Dataset::open(&concepts, options)?;
     let trainee =
         Trainee::with_objective(Path::new(BASE), &lesson.method, Objective::default(), lesson.seed)?;
     let cache = LatentCache::new("demo", None)?;
-    let mut batches =
-        Batches::new(&trainee, &dataset, cache, BatchOptions { seed: lesson.seed, ..Default::default() })?;
+    let mut batches = Batches::new(
+        &trainee,
+        &dataset,
+        cache,
+        BatchOptions { seed: lesson.seed, prior_weight: 0.75, ..Default::default() },
+    )?;
     let options = RunOptions { steps: lesson.steps, rates: Rates::all(lesson.rate), ..RunOptions::default() };
     let mut shown = Shown { began: Instant::now() };
     run(&trainee, &mut batches, &options, &mut shown)?;

@@ -17,7 +17,8 @@ use candle_core::{Device, Tensor};
 use easel_diffusion::random::TorchRng;
 use easel_diffusion::train::run::{Progress, RunError, RunOptions, Source, Watcher, run};
 use easel_diffusion::train::{
-    Batch, Captions, GradientCheckpointing, LoraOptions, LoraShape, LoraTargets, Method, Objective, Trainee,
+    Batch, Captions, GradientCheckpointing, LoraOptions, LoraShape, LoraTargets, Method, Objective,
+    TrainError, Trainee,
 };
 use easel_diffusion::{LoadOptions, Pipeline, Size};
 
@@ -104,11 +105,11 @@ impl Source for Noise {
             let shape = (self.batch, 4, self.side, self.side);
             let values = TorchRng::new(seed).randn(self.batch * 4 * self.side * self.side);
             Tensor::from_vec(values, shape, &Device::Cpu)
-                .map_err(|source| RunError::Variable { name: "the batch".into(), source })
         };
+        let failed = |source| TrainError::Tensor { stage: "the batch", source };
         Ok(Batch {
-            latents: draw(2 * index)?,
-            noise: draw(2 * index + 1)?,
+            latents: draw(2 * index).map_err(failed)?,
+            noise: draw(2 * index + 1).map_err(failed)?,
             timesteps: (0..self.batch as u64).map(|i| ((index + i) * 137 % 1000) as u32).collect(),
             captions: self.captions.clone(),
             weights: vec![1.0; self.batch],

@@ -2,9 +2,8 @@
 //! again when its gradients are due.
 //!
 //! Facts: Chen et al. 2016, "Training Deep Nets with Sublinear Memory Cost". candle's graph keeps what every
-//! operation saw until the last gradient is there; here no graph is longer than a step. Each step computes the
-//! same as in one long graph, and so do gradients, but for the order in which those of a tensor that many
-//! steps read (the text, the time) are added up.
+//! operation saw until the last gradient is there; here no graph is longer than a step. Loss and gradients are
+//! those of one long graph bit for bit: a run may change from one to the other.
 
 use std::collections::HashMap;
 
