@@ -14,7 +14,7 @@ import subprocess
 import sys
 import time
 
-# Model, batch, side, steps. At 64² the demo model's lowest level is one pixel of 32 groups of a channel each, which torch
+# Model, batch, side, steps. At 64² the demo model has one pixel at its lowest level, in 32 groups of a channel, which torch
 # refuses to normalise in a batch of one.
 ROWS = [("easel-demo", 2, 64, 20), ("sd15", 1, 256, 2)]
 THREADS = len(os.sched_getaffinity(0))
@@ -76,7 +76,7 @@ def measure(model, batch, side, steps, checkpointing):
     scheduler = DDPMScheduler(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear")
     with torch.no_grad():
         context = text(torch.randint(0, 49000, (batch, 77)))[0]
-    began = time.perf_counter()
+    began, busy = time.perf_counter(), time.process_time()
     for _ in range(steps):
         latents = torch.randn(batch, 4, side // 8, side // 8)
         noise = torch.randn_like(latents)
@@ -88,10 +88,11 @@ def measure(model, batch, side, steps, checkpointing):
         optimizer.step()
         optimizer.zero_grad()
         loss.item()
-    step = (time.perf_counter() - began) / steps
+    step, cpu = (time.perf_counter() - began) / steps, (time.process_time() - busy) / steps
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
     size = f"{batch} x {side}²"
-    print(f"| diffusers, PEFT | {model} | {size} | {checkpointing} | {step:.3f} | {1 / step:.2f} | {peak} |", flush=True)
+    times = f"{step:.3f} | {1 / step:.2f} | {cpu:.3f}"
+    print(f"| diffusers, PEFT | {model} | {size} | {checkpointing} | {times} | {peak} |", flush=True)
 
 
 if __name__ == "__main__":

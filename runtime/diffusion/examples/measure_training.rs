@@ -41,8 +41,10 @@ fn main() -> ExitCode {
 }
 
 fn table() -> Result<(), Failure> {
-    println!("| trainer | model | picture | gradient checkpointing | s/step | steps/s | peak MiB |");
-    println!("|---|---|---|---|---|---|---|");
+    println!(
+        "| trainer | model | picture | gradient checkpointing | s/step | steps/s | CPU s/step | peak MiB |"
+    );
+    println!("|---|---|---|---|---|---|---|---|");
     for row in ROWS {
         for checkpointing in ["off", "blocks"] {
             let status = Command::new(std::env::current_exe()?).args(row).arg(checkpointing).status()?;
@@ -78,13 +80,17 @@ fn measure(args: &[String]) -> Result<(), Failure> {
     let mut source = Noise { captions, batch, side: side / 8 };
     let options = RunOptions { steps, ..RunOptions::default() };
     let mut clock = Clock { began: Instant::now(), seconds: 0.0 };
+    let before = cpu_seconds();
     run(&trainee, &mut source, &options, &mut clock)?;
     let step = clock.seconds / steps as f64;
+    let cpu = before.zip(cpu_seconds()).map(|(before, after)| (after - before) / steps as f64);
+    let or_unknown = |text: Option<String>| text.unwrap_or_else(|| "unknown".to_owned());
     let name = Path::new(model).file_stem().map_or(model.into(), |n| n.to_string_lossy());
     println!(
-        "| easel | {name} | {batch} x {side}² | {checkpointing} | {step:.3} | {:.2} | {} |",
+        "| easel | {name} | {batch} x {side}² | {checkpointing} | {step:.3} | {:.2} | {} | {} |",
         1.0 / step,
-        peak_mib().map_or("unknown".to_owned(), |mib| mib.to_string())
+        or_unknown(cpu.map(|seconds| format!("{seconds:.3}"))),
+        or_unknown(peak_mib().map(|mib| mib.to_string()))
     );
     Ok(())
 }
@@ -129,6 +135,16 @@ impl Watcher<Trainee> for Clock {
         self.seconds = self.began.elapsed().as_secs_f64();
         ControlFlow::Continue(())
     }
+}
+
+/// What the process's threads computed: a busy machine stretches a step, but hardly this. Linux counts it in
+/// hundredths of a second.
+fn cpu_seconds() -> Option<f64> {
+    let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
+    // The name in brackets is the second field; user and system time are the fourteenth and the fifteenth.
+    let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
+    let ticks: f64 = fields.get(11..13)?.iter().filter_map(|ticks| ticks.parse::<f64>().ok()).sum();
+    Some(ticks / 100.0)
 }
 
 /// Linux tells a process's largest resident set.
