@@ -203,7 +203,7 @@ pub struct StepArgs {
     /// Batches whose gradients make one step
     #[arg(long, value_name = "BATCHES", default_value_t = 1)]
     pub accumulate: u32,
-    /// Keep everything that gradients are computed from: a third faster, with several times the memory
+    /// Keep all that gradients are computed from instead of computing it twice: faster, with more memory
     #[arg(long)]
     pub no_gradient_checkpointing: bool,
     /// Largest norm of all gradients together; 0 clips nothing
