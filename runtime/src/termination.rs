@@ -7,7 +7,7 @@ use easel_protocol::FailureReport;
 use easel_protocol::import::ImportResult;
 
 /// Kubernetes cuts a longer message in the middle of the JSON.
-const LIMIT_BYTES: usize = 4096;
+pub(crate) const LIMIT_BYTES: usize = 4096;
 
 /// Writes the report of a process that failed.
 ///
