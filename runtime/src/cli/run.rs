@@ -10,7 +10,7 @@ use easel_protocol::FailureReport;
 use easel_protocol::import::ImportResult;
 
 use super::args::{Cli, Command};
-use super::{convert, generate, inspect, logging, merge, train};
+use super::{convert, generate, inspect, jobs, logging, merge, train};
 use crate::engine::{DiffusionEngine, memory_limit_bytes, size_thread_pool};
 use crate::import::{ImportConfig, ImportError, import};
 use crate::worker::{ServeConfig, Shutdown, serve};
@@ -27,6 +27,8 @@ pub fn main() -> ExitCode {
     let result = match cli.command {
         Command::Serve(config) => run_serve(*config),
         Command::Import(config) => run_import(&config),
+        Command::RunTraining(config) => jobs::training(&config),
+        Command::CheckDataset(config) => jobs::dataset_check(&config),
         Command::Generate(args) => told(generate::run(&args)),
         Command::Train(args) => told(train::run(&args)),
         Command::Inspect(args) => told(inspect::run(&args)),
@@ -49,7 +51,7 @@ fn exit_code(code: i32) -> ExitCode {
 }
 
 /// Two threads for the network; the CPUs belong to the engine.
-fn async_runtime() -> Result<tokio::runtime::Runtime, FailureReport> {
+pub(super) fn async_runtime() -> Result<tokio::runtime::Runtime, FailureReport> {
     let built = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     built.map_err(|error| FailureReport::new("RuntimeFailed", error.to_string(), true))
 }

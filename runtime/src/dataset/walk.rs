@@ -173,8 +173,7 @@ impl Pictures<'_> {
 
     async fn transfer(&self, url: Url, path: &Path) -> Result<Received, FetchError> {
         let source = PlainSource { http: self.http.clone(), url };
-        let policy =
-            FetchPolicy { room: Some(self.folder.to_owned()), ..FetchPolicy::new(MAX_FILE_BYTES) };
+        let policy = FetchPolicy { room: Some(self.folder.to_owned()), ..FetchPolicy::new(MAX_FILE_BYTES) };
         let mut receiver = Receiver::empty_file(path).await?;
         fetch(&source, &mut receiver, &policy, &mut |_| {}).await?;
         receiver.finish().await

@@ -38,7 +38,8 @@ impl Looker {
             }
             Fetched::TooLarge { size } => {
                 line.size_bytes = Some(size);
-                let told = format!("it has {size} bytes, training reads up to {MAX_FILE_BYTES}; store it smaller");
+                let told =
+                    format!("it has {size} bytes, training reads up to {MAX_FILE_BYTES}; store it smaller");
                 Some((ProblemReason::TooLarge, told))
             }
             Fetched::File { path, received } => {
@@ -75,7 +76,8 @@ impl Looker {
         };
         (line.width, line.height) = (Some(width), Some(height));
         Ok((width.min(height) < MIN_SIDE).then(|| {
-            let told = format!("it is {width}x{height}, training needs {MIN_SIDE} pixels a side; store it larger");
+            let told =
+                format!("it is {width}x{height}, training needs {MIN_SIDE} pixels a side; store it larger");
             (ProblemReason::TooSmall, told)
         }))
     }
@@ -86,12 +88,14 @@ fn refused(error: DataError, path: PathBuf) -> Result<Problem, CheckError> {
     Ok(match error {
         DataError::Unreadable { source, .. } => return Err(CheckError::WorkDirectory { path, source }),
         DataError::FileTooLarge { size, .. } => {
-            let told = format!("it has {size} bytes, training reads up to {MAX_FILE_BYTES}; store it smaller");
+            let told =
+                format!("it has {size} bytes, training reads up to {MAX_FILE_BYTES}; store it smaller");
             (ProblemReason::TooLarge, told)
         }
-        DataError::OverLimits { detail, .. } => {
-            (ProblemReason::TooLarge, format!("it is over the limits of training: {detail}; store it smaller"))
-        }
+        DataError::OverLimits { detail, .. } => (
+            ProblemReason::TooLarge,
+            format!("it is over the limits of training: {detail}; store it smaller"),
+        ),
         DataError::Dimensions { width: 0, .. } | DataError::Dimensions { height: 0, .. } => {
             (ProblemReason::Unreadable, "it has no pixels".to_owned())
         }

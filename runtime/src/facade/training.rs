@@ -69,6 +69,9 @@ impl Facade {
 
     /// Asks where the report of a check goes.
     pub async fn dataset_report(&self, request: &ReportRequest) -> Result<ReportPlan, CallError> {
-        parse("dataset report", &self.post("dataset report", DATASET_REPORT_PATH, request, CALL_TIMEOUT).await?.1)
+        parse(
+            "dataset report",
+            &self.post("dataset report", DATASET_REPORT_PATH, request, CALL_TIMEOUT).await?.1,
+        )
     }
 }

@@ -38,7 +38,8 @@ pub fn train(plan: &TrainPlan, listener: &mut dyn Listener) -> Result<Trained, T
     let mut concepts = plan.concepts.clone();
     concepts.extend(class::ensure(plan, listener)?);
     let dataset = Dataset::open(&concepts, plan.dataset.clone())?;
-    let steps = plan.epochs.map_or(plan.run.steps, |epochs| steps_of(epochs, &dataset, plan.run.accumulation));
+    let steps =
+        plan.epochs.map_or(plan.run.steps, |epochs| steps_of(epochs, &dataset, plan.run.accumulation));
     RunOptions { steps, ..plan.run.clone() }.check()?;
     // What it says can be too late to stop for: the loop asks again after its first step.
     let _ = listener.hear(Event::Dataset {
@@ -86,7 +87,8 @@ fn learnt_from(plan: &TrainPlan, dataset: &Dataset) -> String {
         let shown = (&item.caption, item.repeats, item.role);
         parts.push(match class::drawn(plan, &item.path) {
             Some((number, index)) => {
-                let ClassPictures { prompt, negative_prompt, steps, guidance_scale, .. } = &plan.classes[number];
+                let ClassPictures { prompt, negative_prompt, steps, guidance_scale, .. } =
+                    &plan.classes[number];
                 format!("{:?}", (prompt, negative_prompt, steps, guidance_scale, number, index, shown))
             }
             None => format!("{:?}", (item.sha256, shown)),

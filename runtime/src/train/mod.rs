@@ -18,7 +18,5 @@ pub use choices::algorithm;
 pub use error::TrainFailure;
 pub use event::{Event, Listener};
 pub use flow::{Trained, train};
-pub use plan::{
-    ClassPictures, DRAWING_GUIDANCE, DRAWING_SAMPLER, DRAWING_STEPS, SamplePlan, TrainPlan,
-};
+pub use plan::{ClassPictures, DRAWING_GUIDANCE, DRAWING_SAMPLER, DRAWING_STEPS, SamplePlan, TrainPlan};
 pub use speed::{Pace, Speed};

@@ -14,7 +14,9 @@ use easel_diffusion::train::{
 };
 use easel_protocol::FailureReport;
 
-use super::args::{ClassArgs, DataArgs, MethodArg, NetworkArgs, PrecisionArg, SampleArgs, StepArgs, TrainArgs};
+use super::args::{
+    ClassArgs, DataArgs, MethodArg, NetworkArgs, PrecisionArg, SampleArgs, StepArgs, TrainArgs,
+};
 use crate::train::{ClassPictures, SamplePlan, TrainPlan, algorithm};
 
 /// A value that is of no use.
@@ -36,7 +38,10 @@ pub(super) fn plan(args: &TrainArgs) -> Result<TrainPlan, FailureReport> {
         method: method(args.method, &args.network)?,
         objective: Objective { min_snr_gamma: args.steps.min_snr_gamma, clip_skip: args.network.clip_skip },
         concepts: args.data.data.iter().map(|folder| concept(folder, &args.data)).collect(),
-        classes: class.map(|(prompt, folder)| class_pictures(&args.class, prompt, folder)).into_iter().collect(),
+        classes: class
+            .map(|(prompt, folder)| class_pictures(&args.class, prompt, folder))
+            .into_iter()
+            .collect(),
         dataset: dataset(&args.data),
         batches: BatchOptions {
             seed: args.seed,
@@ -172,7 +177,8 @@ fn run(args: &TrainArgs) -> Result<RunOptions, FailureReport> {
         ..RunOptions::default()
     };
     // The warm-up is held against the rounds' steps once the pictures are counted.
-    let counted = RunOptions { warmup: if args.steps.epochs.is_some() { 0 } else { warmup }, ..options.clone() };
+    let counted =
+        RunOptions { warmup: if args.steps.epochs.is_some() { 0 } else { warmup }, ..options.clone() };
     counted.check().map_err(|error| FailureReport::new(error.reason(), error.to_string(), false))?;
     Ok(options)
 }
