@@ -24,7 +24,7 @@ pub struct Cli {
 }
 
 const EXIT_CODES: &str = "Exit status: 0 success, 2 wrong usage, 65 a failure that comes again with the same input, \
-                          75 a failure that may pass.";
+                          75 a failure that may pass, 143 a training that was told to stop.";
 
 #[derive(Debug, Clone, Args)]
 pub struct Logging {

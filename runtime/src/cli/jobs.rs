@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use easel_protocol::FailureReport;
 use easel_protocol::dataset::CheckResult;
+use easel_protocol::failure::{EXIT_RETRIABLE, EXIT_TERMINATED};
 use easel_protocol::training::TrainResult;
 
 use super::run::async_runtime;
@@ -17,8 +18,8 @@ use crate::worker::Shutdown;
 /// Trains, until told to stop.
 ///
 /// # Errors
-/// The report decides about the exit status; an interruption is one that may pass.
-pub(super) fn training(config: &TrainerConfig) -> Result<(), FailureReport> {
+/// The exit status.
+pub(super) fn training(config: &TrainerConfig) -> Result<(), i32> {
     let result = match trained(config) {
         Ok(Ended::Trained(file)) => TrainResult::Succeeded(file),
         Ok(Ended::Interrupted { step }) => TrainResult::Interrupted { step },
@@ -29,10 +30,9 @@ pub(super) fn training(config: &TrainerConfig) -> Result<(), FailureReport> {
         TrainResult::Succeeded(_) => Ok(()),
         TrainResult::Interrupted { step } => {
             tracing::info!(step, "the training was told to stop; another pod goes on after this step");
-            let message = format!("told to stop; what was done up to step {step} is stored");
-            Err(FailureReport::new("Interrupted", message, true))
+            Err(EXIT_TERMINATED)
         }
-        TrainResult::Failed(report) => Err(logged("training failed", report)),
+        TrainResult::Failed(report) => Err(logged("training failed", &report)),
     }
 }
 
@@ -57,8 +57,8 @@ fn trained(config: &TrainerConfig) -> Result<Ended, FailureReport> {
 /// Looks at every picture, until told to stop.
 ///
 /// # Errors
-/// The report decides about the exit status.
-pub(super) fn dataset_check(config: &CheckConfig) -> Result<(), FailureReport> {
+/// The exit status.
+pub(super) fn dataset_check(config: &CheckConfig) -> Result<(), i32> {
     let checked = async_runtime().and_then(|runtime| {
         let result = runtime.block_on(checked_or_stopped(config));
         runtime.shutdown_background();
@@ -71,7 +71,7 @@ pub(super) fn dataset_check(config: &CheckConfig) -> Result<(), FailureReport> {
     written(&config.termination_log, termination::write_check(&config.termination_log, &result))?;
     match result {
         CheckResult::Checked(_) => Ok(()),
-        CheckResult::Failed(report) => Err(logged("check failed", report)),
+        CheckResult::Failed(report) => Err(logged("check failed", &report)),
     }
 }
 
@@ -91,14 +91,14 @@ async fn checked_or_stopped(
 }
 
 /// Without its result the work did not happen, as far as the operator can tell.
-fn written(path: &Path, result: std::io::Result<()>) -> Result<(), FailureReport> {
+fn written(path: &Path, result: std::io::Result<()>) -> Result<(), i32> {
     result.map_err(|error| {
         tracing::error!(path = %path.display(), %error, "cannot write the result");
-        FailureReport::new("TerminationLogFailed", error.to_string(), true)
+        EXIT_RETRIABLE
     })
 }
 
-fn logged(what: &'static str, report: FailureReport) -> FailureReport {
+fn logged(what: &'static str, report: &FailureReport) -> i32 {
     tracing::error!(reason = report.reason, retriable = report.retriable, error = report.message, what);
-    report
+    report.exit_code()
 }

@@ -24,20 +24,21 @@ pub fn main() -> ExitCode {
         return ExitCode::from(2);
     }
     net::install_tls();
+    let failed = |result: Result<(), FailureReport>| result.map_err(|report| report.exit_code());
     let result = match cli.command {
-        Command::Serve(config) => run_serve(*config),
-        Command::Import(config) => run_import(&config),
+        Command::Serve(config) => failed(run_serve(*config)),
+        Command::Import(config) => failed(run_import(&config)),
         Command::RunTraining(config) => jobs::training(&config),
         Command::CheckDataset(config) => jobs::dataset_check(&config),
-        Command::Generate(args) => told(generate::run(&args)),
-        Command::Train(args) => told(train::run(&args)),
-        Command::Inspect(args) => told(inspect::run(&args)),
-        Command::Merge(args) => told(merge::run(&args)),
-        Command::Convert(args) => told(convert::run(&args)),
+        Command::Generate(args) => failed(told(generate::run(&args))),
+        Command::Train(args) => failed(told(train::run(&args))),
+        Command::Inspect(args) => failed(told(inspect::run(&args))),
+        Command::Merge(args) => failed(told(merge::run(&args))),
+        Command::Convert(args) => failed(told(convert::run(&args))),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
-        Err(report) => exit_code(report.exit_code()),
+        Err(code) => exit_code(code),
     }
 }
 

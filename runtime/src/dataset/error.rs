@@ -36,6 +36,9 @@ impl PicturesError {
     /// May it succeed later?
     pub fn retriable(&self) -> bool {
         match self {
+            // 409: the Dataset cannot be read yet, or not any more.
+            Self::List { source: CallError::Refused { .. }, .. } => true,
+            Self::List { source: CallError::Rejected { status, .. }, .. } => status.as_u16() == 409,
             Self::List { source, .. } => source.retriable(),
             // Also a 403: the address has run out, the next one is good.
             Self::Incomplete { .. } | Self::BadUrl { .. } | Self::Fetch { .. } => true,

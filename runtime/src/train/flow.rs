@@ -41,30 +41,42 @@ pub fn train(plan: &TrainPlan, listener: &mut dyn Listener) -> Result<Trained, T
     let steps =
         plan.epochs.map_or(plan.run.steps, |epochs| steps_of(epochs, &dataset, plan.run.accumulation));
     RunOptions { steps, ..plan.run.clone() }.check()?;
-    // What it says can be too late to stop for: the loop asks again after its first step.
-    let _ = listener.hear(Event::Dataset {
+    let read = Event::Dataset {
         pictures: dataset.items().len(),
         batches_per_epoch: dataset.batches_per_epoch(),
         duplicates: dataset.duplicates(),
-    });
+    };
+    if listener.hear(read).is_break() {
+        return Err(TrainFailure::Stopped);
+    }
     let base = base::digest(&plan.base)?;
     let trainee =
         Trainee::with_objective(&plan.base, &plan.method, plan.objective.clone(), plan.batches.seed)?;
     let variables = trainee.variables().iter().map(|v| v.var.elem_count() as u64).sum();
-    let _ = listener.hear(Event::Loaded { variables });
+    if listener.hear(Event::Loaded { variables }).is_break() {
+        return Err(TrainFailure::Stopped);
+    }
 
     let cache = LatentCache::new(base.as_str(), plan.latents.clone())?;
     let mut batches = Batches::new(&trainee, &dataset, cache, plan.batches)?;
     let mut stopped = false;
     batches.prepare(|done, total| stopped |= listener.hear(Event::Encoded { done, total }).is_break())?;
+    if stopped {
+        return Err(TrainFailure::Stopped);
+    }
     let identity = digest_of(&[
         &base,
         &learnt_from(plan, &dataset),
         &format!("{:?} {:?} {:?}", plan.method, plan.objective, plan.batches),
     ]);
     let options = RunOptions { identity, steps, ..plan.run.clone() };
-    let mut watch =
-        Watch { listener, samples: plan.samples.as_ref(), speed: Speed::default(), stopped, loss: None };
+    let mut watch = Watch {
+        listener,
+        samples: plan.samples.as_ref(),
+        speed: Speed::default(),
+        stopped: false,
+        loss: None,
+    };
     let outcome = run(&trainee, &mut batches, &options, &mut watch)?;
     let loss = watch.loss;
     if outcome == Outcome::Finished {
