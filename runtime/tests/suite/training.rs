@@ -81,15 +81,18 @@ async fn a_facade_that_is_away_does_not_stop_a_run() {
     let (server, directory) = prepared(|task| task.samples = None).await;
     let config = trainer_config(&server, directory.path());
     let losses = config.work_dir.join("losses.csv");
-    let run = tokio::spawn(async move { run_training(&config, &Shutdown::new()).await });
     let lines = || std::fs::read_to_string(&losses).map_or(0, |text| text.lines().count());
-    eventually("the first step", || (lines() > 1).then_some(())).await;
-    server.away(true);
-    eventually("the last step", || (lines() > 12).then_some(())).await;
-    assert!(server.checkpoints().last().is_none_or(|step| *step < 12));
-    server.away(false);
-    let ended = tokio::time::timeout(Duration::from_secs(120), run).await.expect("it waits too long");
-    assert!(matches!(ended.unwrap().unwrap(), Ended::Trained(_)));
+    let weather = async {
+        eventually("the first step", || (lines() > 1).then_some(())).await;
+        server.away(true);
+        eventually("the last step", || (lines() > 12).then_some(())).await;
+        assert!(server.checkpoints().last().is_none_or(|step| *step < 12));
+        server.away(false);
+    };
+    let shutdown = Shutdown::new();
+    let run = tokio::time::timeout(Duration::from_secs(180), run_training(&config, &shutdown));
+    let (ended, ()) = tokio::join!(run, weather);
+    assert!(matches!(ended.expect("it waits too long").unwrap(), Ended::Trained(_)));
     assert_eq!(server.checkpoints().last(), Some(&12), "the last checkpoint came through");
 }
 
