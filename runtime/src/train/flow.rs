@@ -51,7 +51,8 @@ pub fn train(plan: &TrainPlan, listener: &mut dyn Listener) -> Result<Trained, T
     }
     let base = base::digest(&plan.base)?;
     let trainee =
-        Trainee::with_objective(&plan.base, &plan.method, plan.objective.clone(), plan.batches.seed)?;
+        Trainee::with_objective(&plan.base, &plan.method, plan.objective.clone(), plan.batches.seed)?
+            .checkpointing(plan.checkpointing);
     let variables = trainee.variables().iter().map(|v| v.var.elem_count() as u64).sum();
     if listener.hear(Event::Loaded { variables }).is_break() {
         return Err(TrainFailure::Stopped);

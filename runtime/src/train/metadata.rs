@@ -4,8 +4,8 @@
 
 use std::collections::BTreeMap;
 
-use easel_diffusion::train::Method;
 use easel_diffusion::train::data::{Crop, Dataset, DatasetOptions, Role};
+use easel_diffusion::train::{GradientCheckpointing, Method};
 
 use super::plan::TrainPlan;
 
@@ -51,6 +51,8 @@ fn say_run(plan: &TrainPlan, steps: u64, say: &mut impl FnMut(&str, String)) {
     say("ss_noise_offset", plan.batches.offset_noise.to_string());
     say("ss_prior_loss_weight", plan.batches.prior_weight.to_string());
     say("ss_clip_skip", plan.objective.clip_skip.to_string());
+    let checkpointing = plan.checkpointing != GradientCheckpointing::Off;
+    say("ss_gradient_checkpointing", checkpointing.to_string());
     if let Some(gamma) = plan.objective.min_snr_gamma {
         say("ss_min_snr_gamma", gamma.to_string());
     }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use easel_diffusion::Sampler;
 use easel_diffusion::train::data::{Concept, DatasetOptions};
 use easel_diffusion::train::run::{BatchOptions, RunOptions};
-use easel_diffusion::train::{Method, Objective, SavePrecision};
+use easel_diffusion::train::{GradientCheckpointing, Method, Objective, SavePrecision};
 
 /// From which files to which, and how.
 #[derive(Debug, Clone)]
@@ -15,6 +15,8 @@ pub struct TrainPlan {
     pub base: PathBuf,
     pub method: Method,
     pub objective: Objective,
+    /// Time or memory; a run may go on with the other.
+    pub checkpointing: GradientCheckpointing,
     /// Folders of pictures; class pictures that are drawn here come on top.
     pub concepts: Vec<Concept>,
     /// Of as many subjects: each has pictures of its own class beside it.

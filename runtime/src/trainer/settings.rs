@@ -8,8 +8,8 @@ use easel_diffusion::train::data::{BucketOptions, CaptionOptions, Concept, Crop,
 use easel_diffusion::train::optim::{Decay, EmaOptions};
 use easel_diffusion::train::run::{BatchOptions, CheckpointOptions, Rates, RunOptions};
 use easel_diffusion::train::{
-    FullOptions, HypernetworkOptions, LoraOptions, LoraShape, LoraTargets, Method, Objective, SavePrecision,
-    TextualInversionOptions,
+    FullOptions, GradientCheckpointing, HypernetworkOptions, LoraOptions, LoraShape, LoraTargets, Method,
+    Objective, SavePrecision, TextualInversionOptions,
 };
 use easel_protocol::training::{
     LearningRateSchedule, Optimizer, TrainConcept, TrainHyperparameters, TrainLength, TrainMethod,
@@ -78,6 +78,10 @@ pub(super) fn plan(task: &TrainTask, places: &Places<'_>) -> Result<TrainPlan, T
         objective: Objective {
             min_snr_gamma: settings.min_snr_gamma,
             clip_skip: settings.clip_skip as usize,
+        },
+        checkpointing: match settings.gradient_checkpointing {
+            true => GradientCheckpointing::Blocks,
+            false => GradientCheckpointing::Off,
         },
         concepts,
         classes,

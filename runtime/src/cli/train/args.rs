@@ -211,6 +211,9 @@ pub struct StepArgs {
     /// Batches whose gradients make one step
     #[arg(long, value_name = "BATCHES", default_value_t = 1)]
     pub accumulate: u32,
+    /// Keep all that gradients are computed from instead of computing it twice: faster, with more memory
+    #[arg(long)]
+    pub no_gradient_checkpointing: bool,
     /// Largest norm of all gradients together; 0 clips nothing
     #[arg(long, value_name = "NORM", default_value_t = 1.0)]
     pub clip_norm: f64,

@@ -9,8 +9,8 @@ use easel_diffusion::train::data::{BucketOptions, CaptionOptions, Concept, Crop,
 use easel_diffusion::train::optim::EmaOptions;
 use easel_diffusion::train::run::{BatchOptions, CheckpointOptions, Rates, RunOptions};
 use easel_diffusion::train::{
-    FullOptions, HypernetworkOptions, LoraOptions, LoraShape, LoraTargets, Method, Objective, SavePrecision,
-    TextualInversionOptions,
+    FullOptions, GradientCheckpointing, HypernetworkOptions, LoraOptions, LoraShape, LoraTargets, Method,
+    Objective, SavePrecision, TextualInversionOptions,
 };
 use easel_protocol::FailureReport;
 
@@ -37,6 +37,10 @@ pub(super) fn plan(args: &TrainArgs) -> Result<TrainPlan, FailureReport> {
         base: args.base.clone(),
         method: method(args.method, &args.network)?,
         objective: Objective { min_snr_gamma: args.steps.min_snr_gamma, clip_skip: args.network.clip_skip },
+        checkpointing: match args.steps.no_gradient_checkpointing {
+            true => GradientCheckpointing::Off,
+            false => GradientCheckpointing::Blocks,
+        },
         concepts: args.data.data.iter().map(|folder| concept(folder, &args.data)).collect(),
         classes: class
             .map(|(prompt, folder)| class_pictures(&args.class, prompt, folder))
@@ -264,6 +268,9 @@ mod tests {
         assert_eq!(plan.run.clip_norm, None);
         let plan = said(&["--epochs", "3", "--warmup", "2000"]).unwrap();
         assert_eq!(plan.epochs, Some(3));
+        assert_eq!(plan.checkpointing, GradientCheckpointing::Blocks);
+        let plan = said(&["--no-gradient-checkpointing"]).unwrap();
+        assert_eq!(plan.checkpointing, GradientCheckpointing::Off);
         assert_eq!(check_out(Path::new("x.ckpt")).unwrap_err().reason, "UnknownFormat");
         assert_eq!(check_out(Path::new("/no/such/x.safetensors")).unwrap_err().reason, "OutputFailed");
     }

@@ -109,6 +109,7 @@ fn every_field_has_its_place() {
     let samples = plan.samples.unwrap();
     assert_eq!((samples.width, samples.steps, samples.seed), (64, 5, 3));
     assert!(matches!(plan.precision, SavePrecision::Bf16));
+    assert_eq!(plan.checkpointing, GradientCheckpointing::Blocks);
     let said = |key: &str| plan.metadata[key].as_str();
     assert_eq!((said("easel.trigger_words"), said("ss_sd_model_name")), ("sks dog,zwx", "demo"));
     assert_eq!((said("ss_output_name"), said("easel.method")), ("style", "Lora"));
