@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test ends where something is not as it has to be")]
 
+mod checks;
 mod cli;
 mod downloads;
 mod import_files;
@@ -15,4 +16,6 @@ mod kills;
 mod leases;
 mod models;
 mod support;
+mod training;
+mod training_kills;
 mod transfers;
