@@ -4,9 +4,11 @@
 pub mod failure;
 pub mod generation;
 pub mod import;
+pub mod networks;
 pub mod sampler;
 pub mod worker;
 
 pub use failure::FailureReport;
 pub use generation::{GenerationRequest, InvalidRequest, RequestLimits, Task};
+pub use networks::{NetworkFile, NetworkKind, NetworkRef};
 pub use sampler::{Sampler, Schedule};

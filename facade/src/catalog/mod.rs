@@ -8,6 +8,8 @@ mod reflect;
 mod source;
 mod views;
 
+#[cfg(test)]
+pub(crate) use convert::testing;
 pub use cluster::{Cluster, ClusterError, KubeCluster, Reviewed, SecretData, SecretUse, Transfer};
 pub use directory::{Directory, Feed, Feeds};
 pub use reflect::{WatchEnded, watch};

@@ -110,7 +110,7 @@ impl FakeFacade {
             .iter()
             .map(|name| PendingModel { model: (*name).to_owned(), reason: "WaitingForUpload".to_owned() });
         let set =
-            ModelSet { version: version.to_owned(), models: models.to_vec(), pending: pending.collect() };
+            ModelSet { version: version.to_owned(), models: models.to_vec(), networks: Vec::new(), pending: pending.collect() };
         self.shared.lock().set = Some(set);
         self.shared.changed.notify_waiters();
     }
@@ -133,6 +133,7 @@ impl FakeFacade {
             timeout_seconds: 60,
             request: easel_protocol::GenerationRequest { batch_size: pictures, ..request(prompt) },
             checkpoint: checkpoint.clone(),
+            networks: Vec::new(),
             outputs,
         }
     }
@@ -281,7 +282,7 @@ async fn answer(
         "claim" => claim(&shared, &body).await,
         "heartbeat" => heartbeat(&shared),
         "store" => plan(&shared, &body),
-        "complete" | "fail" | "release" | "progress" => reply(204, Body::empty()),
+        "state" | "complete" | "fail" | "release" | "progress" => reply(204, Body::empty()),
         name => blob(&shared, name, text("range").as_deref()),
     }
 }
