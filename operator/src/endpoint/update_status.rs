@@ -23,7 +23,7 @@ pub async fn update_status(ctx: &Ctx, endpoint: &Endpoint, new: EndpointStatus) 
 }
 
 /// The part of a status that this operator writes; what workers hold is the facade's to say.
-fn ours(status: &EndpointStatus) -> EndpointStatus {
+pub(super) fn ours(status: &EndpointStatus) -> EndpointStatus {
     EndpointStatus {
         queue: None,
         performance: None,

@@ -164,7 +164,7 @@ mod tests {
     fn the_hash_of_an_adapter_leaves_its_header_out() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("x");
-        let mut hash = |bytes: &[u8]| {
+        let hash = |bytes: &[u8]| {
             std::fs::write(&path, bytes).unwrap();
             hash_behind_header(&path).unwrap()
         };

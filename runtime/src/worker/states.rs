@@ -34,7 +34,8 @@ pub(super) async fn tell_states(facade: Facade, board: Arc<StateBoard>) -> Failu
                 Ok(()) => told = Some(states),
                 Err(error) => {
                     tracing::warn!(error = %chain(&error), "cannot tell which models are held; trying again");
-                    sleep(PAUSE).await;
+                    // A facade of an older version does not know the call.
+                    sleep(if error.retriable() { PAUSE } else { SIGN_OF_LIFE }).await;
                     continue;
                 }
             }

@@ -4,6 +4,7 @@
 
 mod cli;
 mod downloads;
+mod drawing;
 mod import_files;
 mod import_guard;
 mod import_http;
@@ -14,5 +15,6 @@ mod jobs;
 mod kills;
 mod leases;
 mod models;
+mod networks;
 mod support;
 mod transfers;

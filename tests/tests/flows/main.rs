@@ -5,4 +5,5 @@ mod deletion;
 mod failures;
 mod imports;
 mod merges;
+mod networks;
 mod pictures;

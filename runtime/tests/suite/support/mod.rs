@@ -10,7 +10,7 @@ mod ranged;
 mod worker;
 
 pub use facade::FakeFacade;
-pub use files::{file_of, lora, sha256_hex, tiny_checkpoint, with_header};
+pub use files::{demo_model, file_of, filled, lora, sha256_hex, tiny_checkpoint, with_header};
 pub use hub::{COMMIT, Holdings, Hub, VERSION};
 pub use origin::{Origin, Reply};
 pub use poll::eventually;
