@@ -11,6 +11,8 @@
 //! | `POST /worker/v1/jobs/{id}/fail` [`JobFailure`] | 204, 409 [`Refusal`] |
 //! | `POST /worker/v1/jobs/{id}/release` [`Release`] | 204: the worker is going away, the attempt does not count |
 //! | `POST /worker/v1/import/...` | see [`crate::import`] |
+//! | `POST /worker/v1/dataset/...` | see [`crate::dataset`] |
+//! | `POST /worker/v1/training/...` | see [`crate::training`] |
 //!
 //! Guarantees: a job is held by at most one unexpired lease; `complete` is idempotent for the attempt
 //! that completed. 401: the token is not valid; 403: it is no worker's. Other 4xx: do not repeat. 5xx
