@@ -191,10 +191,7 @@ mod tests {
             ("a <lora:x>b", &[(NetworkKind::Lora, "x")]),
             ("<lyco: a b-c.1 :-1>", &[(NetworkKind::Lora, "a b-c.1")]),
             ("<hypernet:h:0.4>", &[(NetworkKind::Hypernetwork, "h")]),
-            (
-                "<lora:b:1> <lora:a:1:0.5:8> <lora:b:2>",
-                &[(NetworkKind::Lora, "b"), (NetworkKind::Lora, "a")],
-            ),
+            ("<lora:b:1> <lora:a:1:0.5:8> <lora:b:2>", &[(NetworkKind::Lora, "b"), (NetworkKind::Lora, "a")]),
             ("<lora:x:te=0.2:unet=0.3:dyn=4:other=y>", &[(NetworkKind::Lora, "x")]),
             ("a <depth:b:c> <lora:x:1", &[]),
             ("<lora:> <lora::1> <lora> < lora:x>", &[]),
@@ -232,12 +229,9 @@ mod tests {
 
     #[test]
     fn every_kind_is_found_by_its_type() {
-        for kind in [
-            NetworkKind::Lora,
-            NetworkKind::Hypernetwork,
-            NetworkKind::TextualInversion,
-            NetworkKind::Vae,
-        ] {
+        for kind in
+            [NetworkKind::Lora, NetworkKind::Hypernetwork, NetworkKind::TextualInversion, NetworkKind::Vae]
+        {
             assert_eq!(NetworkKind::of_model_type(kind.model_type()), Some(kind));
         }
         assert_eq!(NetworkKind::of_model_type("Checkpoint"), None);

@@ -32,7 +32,8 @@ pub(super) fn find(
     let Some(first) = offered().next() else {
         return Err(unusable(WhyUnusable::NotListed { endpoint: endpoint.name.clone() }));
     };
-    let ready = offered().filter(|model| model.ready.holds).find_map(|model| Some((model, model.file_called(name)?)));
+    let ready =
+        offered().filter(|model| model.ready.holds).find_map(|model| Some((model, model.file_called(name)?)));
     ready.map(|(model, file)| ((*model).clone(), file.clone())).ok_or_else(|| {
         let (reason, message) = (first.ready.reason.clone(), first.ready.message.clone());
         unusable(WhyUnusable::NotReady { reason, message })

@@ -23,8 +23,7 @@ pub struct UsedNetwork {
 
 impl UsedNetwork {
     fn new(kind: NetworkKind, name: String, model: ModelView, file: FileView) -> Self {
-        let reference =
-            NetworkRef { kind, name, model: model.name.clone(), sha256: file.sha256.clone() };
+        let reference = NetworkRef { kind, name, model: model.name.clone(), sha256: file.sha256.clone() };
         Self { reference, model, file }
     }
 }
@@ -97,7 +96,11 @@ fn words(model: &ModelView) -> impl Iterator<Item = &str> {
 fn stem(path: &str) -> &str {
     const ENDINGS: [&str; 5] = [".safetensors", ".pt", ".bin", ".ckpt", ".pth"];
     let name = path.rsplit('/').next().unwrap_or(path);
-    ENDINGS.iter().find_map(|ending| name.strip_suffix(ending)).filter(|stem| !stem.is_empty()).unwrap_or(name)
+    ENDINGS
+        .iter()
+        .find_map(|ending| name.strip_suffix(ending))
+        .filter(|stem| !stem.is_empty())
+        .unwrap_or(name)
 }
 
 #[cfg(test)]
@@ -154,7 +157,12 @@ mod tests {
     }
 
     /// Kind, name and Model of what is used, or the reason why not.
-    fn resolved(prompt: &str, negative: &str, vae: Option<&str>, policy: &str) -> Result<Vec<String>, Vec<String>> {
+    fn resolved(
+        prompt: &str,
+        negative: &str,
+        vae: Option<&str>,
+        policy: &str,
+    ) -> Result<Vec<String>, Vec<String>> {
         let all = [
             model("ink-1", "Lora", "styles/ink.v2.safetensors", "weights.safetensors", true),
             model("early", "Lora", "early.safetensors", "early.safetensors", false),
@@ -192,11 +200,16 @@ mod tests {
             ("<lyco:ink-1> <lora:weights>", "", None, &["Lora ink-1 = ink-1", "Lora weights = ink-1"]),
             ("<hypernet:hn:0.5>", "<hypernet:nope>", None, &["Hypernetwork hn = hn"]),
             ("a DOG-toy", "", None, &["TextualInversion dog-toy = dog", "TextualInversion dog = dog"]),
-            ("x", "(learned_embeds:1.2), sks  dog", None, &[
-                "TextualInversion dog = dog",
-                "TextualInversion learned_embeds = dog",
-                "TextualInversion sks dog = dog",
-            ]),
+            (
+                "x",
+                "(learned_embeds:1.2), sks  dog",
+                None,
+                &[
+                    "TextualInversion dog = dog",
+                    "TextualInversion learned_embeds = dog",
+                    "TextualInversion sks dog = dog",
+                ],
+            ),
             ("sks", "", Some("vae-ft-mse.safetensors"), &["Vae vae-ft-mse.safetensors = mse"]),
             ("sks", "", Some("vae-ft-mse"), &["Vae vae-ft-mse = mse"]),
         ];

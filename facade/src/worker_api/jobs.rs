@@ -6,7 +6,8 @@ use axum::Json;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
 use easel_protocol::worker::{
-    ClaimRequest, ClaimedJob, Completion, Heartbeat, HeartbeatReply, JobFailure, ModelFile, OutputSlot, Release,
+    ClaimRequest, ClaimedJob, Completion, Heartbeat, HeartbeatReply, JobFailure, ModelFile, OutputSlot,
+    Release,
 };
 use easel_protocol::{FailureReport, NetworkFile, NetworkRef};
 use easel_store::jobs::{Attempt, Claim, CompletionRecord, Holder, Job, JobId, JobState, Refused, Sha256};

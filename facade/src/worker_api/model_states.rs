@@ -63,9 +63,8 @@ pub(crate) async fn publish_all(app: &App) -> Result<(), WorkerError> {
     let said = app.jobs.all_models().await?;
     let mut outcome = Ok(());
     for endpoint in app.directory.all_endpoints() {
-        let own = |said: &&WorkerModels| {
-            said.namespace == endpoint.namespace && said.endpoint == endpoint.name
-        };
+        let own =
+            |said: &&WorkerModels| said.namespace == endpoint.namespace && said.endpoint == endpoint.name;
         let own: Vec<WorkerModels> = said.iter().filter(own).cloned().collect();
         outcome = outcome.and(publish(app, &endpoint, &own).await);
     }
@@ -147,17 +146,27 @@ mod tests {
             worker("pod-3", &[("c", Failed)]),
         ];
         let line = |model: &ServedModel| {
-            format!("{} {:?} {} {}", model.name, model.state, model.loaded, model.message.as_deref().unwrap_or("-"))
+            format!(
+                "{} {:?} {} {}",
+                model.name,
+                model.state,
+                model.loaded,
+                model.message.as_deref().unwrap_or("-")
+            )
         };
         let lines: Vec<String> = together(&said).iter().map(line).collect();
-        assert_eq!(lines, ["a Loaded 2 -", "b Downloading 1 -", "c Failed 1 bad on pod-1", "d Downloading 0 -"]);
+        assert_eq!(
+            lines,
+            ["a Loaded 2 -", "b Downloading 1 -", "c Failed 1 bad on pod-1", "d Downloading 0 -"]
+        );
         assert_eq!(together(&[]), []);
     }
 
     #[test]
     fn a_long_list_keeps_what_went_wrong() {
         let names: Vec<String> = (0..70).map(|n| format!("m{n:02}")).collect();
-        let mut models: Vec<(&str, ModelPhase)> = names.iter().map(|n| (n.as_str(), ModelPhase::Loaded)).collect();
+        let mut models: Vec<(&str, ModelPhase)> =
+            names.iter().map(|n| (n.as_str(), ModelPhase::Loaded)).collect();
         models[69].1 = ModelPhase::Failed;
         let said = together(&[worker("pod", &models)]);
         assert_eq!((said.len(), said[63].name.as_str(), said[62].name.as_str()), (64, "m69", "m62"));

@@ -95,10 +95,7 @@ fn choose(app: &App, worker: &Worker) -> Result<Chosen, WorkerError> {
 }
 
 /// Changes when a model comes, goes, gets other bytes or becomes ready; not with the order or the URLs.
-fn version<'a>(
-    ready: impl Iterator<Item = (&'a String, &'a FileView)>,
-    pending: &[PendingModel],
-) -> String {
+fn version<'a>(ready: impl Iterator<Item = (&'a String, &'a FileView)>, pending: &[PendingModel]) -> String {
     let mut lines: Vec<String> = ready.map(|(model, file)| format!("{model} {}\n", file.sha256)).collect();
     lines.extend(pending.iter().map(|pending| format!("{} pending\n", pending.model)));
     lines.sort();

@@ -78,7 +78,12 @@ async fn what_another_facade_was_told_counts_as_well() {
     says(&facade, ONE, &loaded()).await;
     assert_eq!(written(&facade), [[served(ServedState::Loaded, 1)]]);
     // The other facade wrote a moment too late what it had seen before.
-    facade.cluster.served.lock().unwrap().push(("team/demo demo-uid".into(), vec![served(ServedState::Loading, 0)]));
+    facade
+        .cluster
+        .served
+        .lock()
+        .unwrap()
+        .push(("team/demo demo-uid".into(), vec![served(ServedState::Loading, 0)]));
     written(&facade);
     sweep_models(&facade.app, Timestamp::now()).await;
     assert_eq!(written(&facade), [[served(ServedState::Loaded, 1)]]);

@@ -70,12 +70,14 @@ async fn the_worker_gets_the_file_of_each_network_that_a_prompt_names() {
     let answer = facade.post(PATH, &body("a circle <lora:ink:0.8>", &extra)).await;
     assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
     let models = &answer.json()["inference"]["models"];
-    let types: Vec<_> = models.as_array().unwrap().iter().map(|model| model["type"].as_str().unwrap()).collect();
+    let types: Vec<_> =
+        models.as_array().unwrap().iter().map(|model| model["type"].as_str().unwrap()).collect();
     assert_eq!(types, ["Lora", "Stable-diffusion", "VAE", "embeddings"], "{models}");
 
     let job = claim(&facade).await.expect("a job waits");
     assert_eq!(job.request.prompt, "a circle <lora:ink:0.8>", "the engine reads the tags itself");
-    let networks: Vec<_> = job.networks.iter().map(|n| (n.kind, n.name.as_str(), n.file.model.as_str())).collect();
+    let networks: Vec<_> =
+        job.networks.iter().map(|n| (n.kind, n.name.as_str(), n.file.model.as_str())).collect();
     let want = [
         (NetworkKind::Lora, "ink", "ink-1"),
         (NetworkKind::Vae, "mse", "mse"),
@@ -91,8 +93,14 @@ async fn a_network_that_cannot_be_used_is_refused_at_once() {
     let facade = facade().await;
     let none = json!({});
     let cases = [
-        (body("<lora:nope>", &none), "checkpoint with name nope, type Lora is not found; known are ink.safetensors"),
-        (body("<hypernet:ink>", &none), "checkpoint with name ink, type hypernetworks is not found; there is none"),
+        (
+            body("<lora:nope>", &none),
+            "checkpoint with name nope, type Lora is not found; known are ink.safetensors",
+        ),
+        (
+            body("<hypernet:ink>", &none),
+            "checkpoint with name ink, type hypernetworks is not found; there is none",
+        ),
         (
             body("<lora:early:1>", &none),
             "checkpoint with name early, type Lora is not Active: Importing: half of it is there",
@@ -132,7 +140,11 @@ async fn a_job_whose_network_has_other_bytes_by_now_fails_by_its_name() {
     assert_eq!(job.state, JobState::Failed);
     let failure = job.failure.unwrap();
     assert_eq!(failure.reason, "ModelChanged");
-    assert!(failure.message.starts_with("Model team/ink-1 was deleted or has other bytes"), "{}", failure.message);
+    assert!(
+        failure.message.starts_with("Model team/ink-1 was deleted or has other bytes"),
+        "{}",
+        failure.message
+    );
 }
 
 #[tokio::test]

@@ -4,9 +4,7 @@ use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
 
-use easel_diffusion::{
-    LoadOptions, Observer, Picture, Pipeline, Progress, Request, Sampler, Surroundings,
-};
+use easel_diffusion::{LoadOptions, Observer, Picture, Pipeline, Progress, Request, Sampler, Surroundings};
 use easel_protocol::{GenerationRequest, NetworkKind, Task};
 
 use super::api::{Engine, EngineError, LoadedModel, LoadedNetwork, ModelLabel, NamedNetwork, OnProgress};
@@ -70,8 +68,7 @@ impl LoadedModel for Model {
     ) -> Result<Vec<Picture>, EngineError> {
         let first = translate(request)?;
         let Scene { library, vae } = Scene::new(&self.pipeline, networks)?;
-        let around =
-            Surroundings { library: Some(&library), vae: vae.as_ref(), ..Surroundings::default() };
+        let around = Surroundings { library: Some(&library), vae: vae.as_ref(), ..Surroundings::default() };
         let batches = Batches { steps: request.steps, count: request.batch_count };
         let mut watch = Watch { batches, batch: 0, stopped: false, on_progress };
         let mut pictures = Vec::new();
@@ -187,9 +184,22 @@ mod tests {
     #[test]
     fn the_protocol_hears_every_word_that_the_engine_finds() {
         use easel_diffusion::text::{Embedding, EmbeddingSet};
-        let words = ["sks dog", "Bad-Hands_5", "style (v2)", "a:b", "ÉCLAIR", "x.y", "1girl!", "<s>", "50%", "日本"];
-        let texts = ["sks  DOG,", "(bad-hands_5:1.2)", "style (v2)", "[A:B:0.5] a:b", "éclair", "x.Y", "1GIRL!", "<S>",
-            "50%", "日 本 日本", "sksdog", "badhands5"];
+        let words =
+            ["sks dog", "Bad-Hands_5", "style (v2)", "a:b", "ÉCLAIR", "x.y", "1girl!", "<s>", "50%", "日本"];
+        let texts = [
+            "sks  DOG,",
+            "(bad-hands_5:1.2)",
+            "style (v2)",
+            "[A:B:0.5] a:b",
+            "éclair",
+            "x.Y",
+            "1GIRL!",
+            "<S>",
+            "50%",
+            "日 本 日本",
+            "sksdog",
+            "badhands5",
+        ];
         let header = r#"{"emb_params":{"dtype":"F32","shape":[1,4],"data_offsets":[0,16]}}"#;
         let file = tempfile::NamedTempFile::new().unwrap();
         let length = (header.len() as u64).to_le_bytes();

@@ -89,10 +89,8 @@ impl Health {
     }
 
     fn publish(&self, state: &State) {
-        let done = state
-            .set
-            .as_ref()
-            .is_some_and(|set| files(set).all(|file| state.loaded.contains(&file.sha256)));
+        let done =
+            state.set.as_ref().is_some_and(|set| files(set).all(|file| state.loaded.contains(&file.sha256)));
         self.loaded.send_replace(done);
     }
 

@@ -59,7 +59,9 @@ pub(super) async fn leave(facade: &Facade, board: &StateBoard, failed: bool) {
     let states = if failed { board.report() } else { ModelStates::default() };
     match timeout(LAST_WORD, facade.model_states(&states)).await {
         Ok(Ok(())) => {}
-        Ok(Err(error)) => tracing::warn!(error = %chain(&error), "cannot tell that no models are held any more"),
+        Ok(Err(error)) => {
+            tracing::warn!(error = %chain(&error), "cannot tell that no models are held any more")
+        }
         Err(_) => tracing::warn!("the facade does not hear that no models are held any more"),
     }
 }

@@ -110,7 +110,10 @@ async fn a_lora_changes_the_pictures_that_name_it_and_no_others() {
     assert!(after == before, "the model itself was not touched");
 
     let (_, metrics) = studio.worker.page("/metrics").await;
-    assert!(metrics.contains("easel_runtime_stage_seconds_count{stage=\"load\"} 1\n"), "one base for all: {metrics}");
+    assert!(
+        metrics.contains("easel_runtime_stage_seconds_count{stage=\"load\"} 1\n"),
+        "one base for all: {metrics}"
+    );
     assert_eq!(studio.facade.calls("/blobs/ink").len(), 1);
     assert_eq!(studio.worker.stop().await, Ok(()));
 }

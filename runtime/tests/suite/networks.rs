@@ -39,7 +39,8 @@ async fn a_network_is_fetched_once_and_used_by_the_very_next_request() {
     facade.enqueue(job(&facade, "j1", &model, &[]));
     assert_eq!(infotext(&facade, "j1").await, "a red circle\nSeed: 7");
     // It came into being while the worker was running.
-    let (ink, dog) = (facade.network(Lora, "ink", b"ink"), facade.network(TextualInversion, "dog", b"vectors"));
+    let (ink, dog) =
+        (facade.network(Lora, "ink", b"ink"), facade.network(TextualInversion, "dog", b"vectors"));
     for id in ["j2", "j3"] {
         facade.enqueue(job(&facade, id, &model, &[&ink, &dog]));
         let want = "a red circle\nSeed: 7\nLora ink: ink\nTextualInversion dog: vectors";
@@ -111,7 +112,11 @@ async fn memory_is_given_up_in_the_order_of_what_it_costs_to_have_it_again() {
     ] {
         facade.enqueue(job(&facade, id, &model, &[used]));
         infotext(&facade, id).await;
-        assert_eq!((worker.engine.network_loads(), figure("model_memory_bytes").await), (loads, bytes), "{id}");
+        assert_eq!(
+            (worker.engine.network_loads(), figure("model_memory_bytes").await),
+            (loads, bytes),
+            "{id}"
+        );
         assert_eq!(figure("models_loaded").await, 1, "{id}");
     }
     assert_eq!(worker.engine.loads(), 1, "the dearest is still there");
@@ -129,7 +134,10 @@ async fn what_fails_for_good_is_said_before_the_worker_ends() {
     let call = facade.calls("/models/state").pop().expect("a last word");
     let states: ModelStates = serde_json::from_slice(&call.body).unwrap();
     assert_eq!((states.models[0].model.as_str(), states.models[0].phase), ("bad", ModelPhase::Failed));
-    assert_eq!(states.models[0].failure.as_ref().map(|failure| failure.reason.as_str()), Some("UnsupportedModel"));
+    assert_eq!(
+        states.models[0].failure.as_ref().map(|failure| failure.reason.as_str()),
+        Some("UnsupportedModel")
+    );
 }
 
 #[tokio::test]

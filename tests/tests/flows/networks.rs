@@ -90,10 +90,8 @@ async fn a_lora_that_comes_while_the_endpoint_serves_is_used_by_the_next_request
         let pods = pods_of(&tenant).await?;
         let before = draw(&tenant, PROMPT).await?;
 
-        let refused = tenant
-            .rest
-            .post("/inference-api/inference", &request("demo", "<lora:ink:1>", 12, 7))
-            .await?;
+        let refused =
+            tenant.rest.post("/inference-api/inference", &request("demo", "<lora:ink:1>", 12, 7)).await?;
         assert!(refused.text.contains("type Lora is not found"), "{}", refused.text);
 
         tenant.apply(INK).await?;
@@ -107,7 +105,10 @@ async fn a_lora_that_comes_while_the_endpoint_serves_is_used_by_the_next_request
         let endpoint = tenant
             .wait_for("Endpoint", "demo", "says that the LoRA is loaded", 30, |endpoint| {
                 let models = endpoint.data["status"]["models"].as_array();
-                models.into_iter().flatten().any(|model: &Value| model["name"] == "ink" && model["state"] == "Loaded")
+                models
+                    .into_iter()
+                    .flatten()
+                    .any(|model: &Value| model["name"] == "ink" && model["state"] == "Loaded")
             })
             .await;
         assert_eq!(condition(&endpoint, "Ready").status, "True");

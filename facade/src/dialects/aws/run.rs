@@ -125,8 +125,12 @@ fn named(body: &RunInference) -> Result<Named, AwsError> {
             let names = names.iter().filter(|name| !name.is_empty() && !NO_VAE.contains(&name.as_str()));
             networks.extend(names.map(|name| (kind, name.clone())));
         } else if !names.is_empty() {
-            let detail = "Stable-diffusion, Lora, hypernetworks, embeddings and VAE are; leave it out or send []";
-            return Err(AwsError::Feature { field: format!("models.{model_type}"), detail: detail.to_owned() });
+            let detail =
+                "Stable-diffusion, Lora, hypernetworks, embeddings and VAE are; leave it out or send []";
+            return Err(AwsError::Feature {
+                field: format!("models.{model_type}"),
+                detail: detail.to_owned(),
+            });
         }
     }
     if base.iter().all(String::is_empty) {
@@ -168,7 +172,8 @@ fn override_settings(
             (_, Value::Null) => {}
             _ => {
                 let detail =
-                    "CLIP_stop_at_last_layers and sd_vae are the settings that are; leave the others out".to_owned();
+                    "CLIP_stop_at_last_layers and sd_vae are the settings that are; leave the others out"
+                        .to_owned();
                 return Err(AwsError::Feature { field: field(), detail });
             }
         }
@@ -283,7 +288,8 @@ mod tests {
     fn networks_are_listed_and_the_autoencoder_is_chosen() {
         let models = json!({"Stable-diffusion": ["m"], "Lora": ["l", ""], "embeddings": ["e"], "VAE": ["None"],
             "hypernetworks": null, "ControlNet": []});
-        let wished = wish(&with(json!({"models": models, "override_settings": {"sd_vae": "mse.pt"}}))).expect("good");
+        let wished =
+            wish(&with(json!({"models": models, "override_settings": {"sd_vae": "mse.pt"}}))).expect("good");
         let names: Vec<_> = wished.networks.iter().map(|(kind, name)| (*kind, name.as_str())).collect();
         assert_eq!(names, [(NetworkKind::Lora, "l"), (NetworkKind::TextualInversion, "e")]);
         assert_eq!(wished.vae.as_deref(), Some("mse.pt"));

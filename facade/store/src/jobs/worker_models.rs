@@ -13,7 +13,8 @@ const STILL: &str = "UPDATE worker_models SET seen_at = $5 WHERE namespace = $1 
 const SAY: &str = "INSERT INTO worker_models (namespace, endpoint, worker, states, seen_at) \
                    VALUES ($1, $2, $3, $4, $5) ON CONFLICT (namespace, endpoint, worker) \
                    DO UPDATE SET states = excluded.states, seen_at = excluded.seen_at RETURNING worker";
-const LEAVE: &str = "DELETE FROM worker_models WHERE namespace = $1 AND endpoint = $2 AND worker = $3 RETURNING worker";
+const LEAVE: &str =
+    "DELETE FROM worker_models WHERE namespace = $1 AND endpoint = $2 AND worker = $3 RETURNING worker";
 const FORGET: &str = "DELETE FROM worker_models WHERE seen_at < $1 RETURNING worker";
 const OF_ENDPOINT: &str = "SELECT namespace, endpoint, worker, states FROM worker_models \
                            WHERE namespace = $1 AND endpoint = $2 ORDER BY worker";

@@ -27,13 +27,8 @@ pub fn build(valid: &ValidEndpoint, settings: &Settings) -> (Container, Vec<Volu
         Some(claim) => shared("cache", CACHE_DIR, claim),
         None => scratch("cache", CACHE_DIR, &valid.cache_limit),
     };
-    let (volumes, mounts): (Vec<Volume>, Vec<VolumeMount>) = [
-        token_volume(),
-        cache,
-        scratch("tmp", "/tmp", &Quantity(TMP_LIMIT.to_owned())),
-    ]
-    .into_iter()
-    .unzip();
+    let (volumes, mounts): (Vec<Volume>, Vec<VolumeMount>) =
+        [token_volume(), cache, scratch("tmp", "/tmp", &Quantity(TMP_LIMIT.to_owned()))].into_iter().unzip();
     let image = match valid.device {
         Device::Cpu => &settings.runtime_image,
         Device::Cuda => &settings.runtime_image_cuda,
@@ -166,6 +161,10 @@ mod tests {
         assert_eq!(Some(mount.mount_path.as_str()), variable(&container, "EASEL_CACHE_DIR").as_deref());
         assert_eq!((mount.read_only, mount.sub_path.as_deref()), (None, None));
         let limit = variable(&container, "EASEL_CACHE_LIMIT_BYTES").unwrap();
-        assert_eq!(limit.parse::<u64>().unwrap(), (100 << 30) / 20 * 19, "the limit holds for the volume too");
+        assert_eq!(
+            limit.parse::<u64>().unwrap(),
+            (100 << 30) / 20 * 19,
+            "the limit holds for the volume too"
+        );
     }
 }

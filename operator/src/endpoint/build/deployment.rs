@@ -151,7 +151,10 @@ mod tests {
     fn the_workers_user_can_write_to_a_shared_cache() {
         let pod = |text: &str| spec(text).template.spec.unwrap().security_context.unwrap();
         let shared = pod("cache: {volume: {claimName: weights}}");
-        assert_eq!((shared.fs_group, shared.run_as_group, shared.run_as_user), (Some(65532), Some(65532), Some(65532)));
+        assert_eq!(
+            (shared.fs_group, shared.run_as_group, shared.run_as_user),
+            (Some(65532), Some(65532), Some(65532))
+        );
         assert_eq!(shared.fs_group_change_policy.as_deref(), Some("OnRootMismatch"));
         assert_eq!(shared.run_as_non_root, Some(true));
         assert_eq!(pod("{}").fs_group_change_policy, None, "pods without one stay as they are");

@@ -129,13 +129,8 @@ fn the_same_failure_keeps_its_time() {
 fn what_workers_hold_is_left_to_the_facade() {
     use easel_crds::endpoint::{ServedModel, ServedState};
     let mut endpoint = endpoint();
-    let served = ServedModel {
-        name: "m".into(),
-        state: ServedState::Loaded,
-        loaded: 2,
-        reason: None,
-        message: None,
-    };
+    let served =
+        ServedModel { name: "m".into(), state: ServedState::Loaded, loaded: 2, reason: None, message: None };
     endpoint.status = Some(EndpointStatus { models: vec![served], ..Default::default() });
     let full = json!({"observedGeneration": 3, "replicas": 2, "updatedReplicas": 2, "readyReplicas": 2});
     for outcome in [Ok(applied(full, vec![])), Err(Error::Unstored)] {

@@ -50,7 +50,9 @@ pub fn infotext(
     }
     for (key, files) in [("Lora hashes", &credits.adapters), ("TI hashes", &credits.embeddings)] {
         // As A1111 writes them, who reads them back by these marks.
-        let file = |(name, hash): &(String, String)| format!("{}: {}", name.replace([':', ','], ""), prefix(hash, 12));
+        let file = |(name, hash): &(String, String)| {
+            format!("{}: {}", name.replace([':', ','], ""), prefix(hash, 12))
+        };
         pairs.add_if(!files.is_empty(), key, files.iter().map(file).collect::<Vec<_>>().join(", "));
     }
     pairs.add("Version", format!("easel {}", env!("CARGO_PKG_VERSION")));

@@ -72,7 +72,8 @@ impl Library {
         };
         let mut credits = Credits::default();
         for network in plans.positive.networks() {
-            let known = hash(Credited::Adapter, &network.name).filter(|_| network.kind == ExtraNetworkKind::Lora);
+            let known =
+                hash(Credited::Adapter, &network.name).filter(|_| network.kind == ExtraNetworkKind::Lora);
             credits.adapters.extend(known.filter(|one| !credits.adapters.contains(one)));
         }
         let parts = plans.positive.parts().iter().chain(plans.negative.parts());

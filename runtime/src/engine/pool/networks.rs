@@ -68,9 +68,8 @@ impl ModelPool {
 
     fn lookup_network(&self, wanted: &NetworkFile) -> Option<Arc<dyn LoadedNetwork>> {
         let mut entries = self.entries();
-        let same = |entry: &&mut NetworkEntry| {
-            entry.kind == wanted.kind && entry.sha256 == wanted.file.sha256
-        };
+        let same =
+            |entry: &&mut NetworkEntry| entry.kind == wanted.kind && entry.sha256 == wanted.file.sha256;
         let entry = entries.networks.iter_mut().find(same)?;
         entry.last_used = Instant::now();
         Some(entry.network.clone())

@@ -38,7 +38,8 @@ impl StateBoard {
     /// A transfer or a load was given up half way: its Model is nowhere. One that arrived stays.
     pub(super) fn given_up(&self, model: &str) {
         self.states.send_if_modified(|states| {
-            let moving = |state: &ModelState| matches!(state.phase, ModelPhase::Downloading | ModelPhase::Loading);
+            let moving =
+                |state: &ModelState| matches!(state.phase, ModelPhase::Downloading | ModelPhase::Loading);
             states.get(model).is_some_and(moving) && states.remove(model).is_some()
         });
     }

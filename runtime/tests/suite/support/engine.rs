@@ -124,12 +124,15 @@ impl LoadedModel for FakeModel {
         networks: &[NamedNetwork],
         on_progress: &mut OnProgress<'_>,
     ) -> Result<Vec<Picture>, EngineError> {
-        let used: String = networks.iter().map(|named| {
-            let network: &dyn std::any::Any = &*named.network;
-            let FakeNetwork { text } = network.downcast_ref().expect("of this engine");
-            self.kept.fetch_add(text.len(), Ordering::SeqCst);
-            format!("\n{:?} {}: {text}", named.kind, named.name)
-        }).collect();
+        let used: String = networks
+            .iter()
+            .map(|named| {
+                let network: &dyn std::any::Any = &*named.network;
+                let FakeNetwork { text } = network.downcast_ref().expect("of this engine");
+                self.kept.fetch_add(text.len(), Ordering::SeqCst);
+                format!("\n{:?} {}: {text}", named.kind, named.name)
+            })
+            .collect();
         self.shared.begun.fetch_add(1, Ordering::SeqCst);
         match request.prompt.as_str() {
             "panic" => panic!("a bug in a kernel"),
