@@ -1,8 +1,8 @@
 //! The networks that a request needs besides its checkpoint: those that tags of its prompt name, those whose words
 //! its prompts say, and the autoencoder. Pure.
 //!
-//! Names are those of A1111: the file's name without its ending. The Model's own name and its display name count
-//! too. A1111 passes over a network that it does not know; here the request is refused, since a picture that
+//! Names are those of A1111: the file's name without its ending. The Model's display name counts too, and in tags the
+//! object's name. A1111 passes over a network that it does not know; here the request is refused, since a picture that
 //! silently lacks what was asked for is worse than no picture. A word, however, is just a word: one whose
 //! embedding is not Ready or not offered means itself.
 
@@ -57,9 +57,10 @@ pub(super) fn named(
     endpoint: &EndpointView,
     available: &[ModelView],
 ) -> Result<(ModelView, FileView), UnusableModel> {
-    find(available, endpoint, kind.model_type(), name, |model| {
-        model.is_called(name) || words(model).any(|word| word == name)
-    })
+    let called = |model: &ModelView| model.is_called(name) || words(model).any(|word| word == name);
+    let (model, file) = find(available, endpoint, kind.model_type(), name, called)?;
+    let file = file_for(&model, name).cloned().unwrap_or(file);
+    Ok((model, file))
 }
 
 /// The embeddings whose words the prompts say; of two with the same word the Model that comes first by name.
@@ -71,25 +72,32 @@ fn spoken(
     let text = SpokenText::of(&[&request.prompt, &request.negative_prompt]);
     let mut used: Vec<UsedNetwork> = Vec::new();
     for model in available.into_iter().filter(|model| model.ready.holds && offered(endpoint, model)) {
-        let Some(file) = model.weights().cloned() else { continue };
+        let Some(weights) = model.weights() else { continue };
         for word in words(&model).filter(|word| text.says(word)) {
             let taken = |other: &UsedNetwork| other.reference.name.to_lowercase() == word.to_lowercase();
             if !used.iter().any(taken) {
                 let kind = NetworkKind::TextualInversion;
-                used.push(UsedNetwork::new(kind, word.to_owned(), model.clone(), file.clone()));
+                let file = file_for(&model, word).unwrap_or(weights).clone();
+                used.push(UsedNetwork::new(kind, word.to_owned(), model.clone(), file));
             }
         }
     }
     used
 }
 
-/// What prompts may call a Model.
+/// What prompts may call a Model. Not its object's name, which is a person's choice for other purposes, unless it has
+/// no other.
 fn words(model: &ModelView) -> impl Iterator<Item = &str> {
     let files = model.files.iter().map(|file| stem(&file.name));
     let trained = model.trigger_words.iter().map(String::as_str);
     // A LoRA's trigger words stand beside its tag and name nothing.
     let trained = trained.filter(|_| model.model_type == NetworkKind::TextualInversion.model_type());
-    [stem(&model.display_name), model.name.as_str()].into_iter().chain(files).chain(trained)
+    std::iter::once(stem(&model.display_name)).chain(files).chain(trained)
+}
+
+/// The file that is called so, in a Model of several.
+fn file_for<'a>(model: &'a ModelView, name: &str) -> Option<&'a FileView> {
+    model.files.iter().find(|file| file.name == name || stem(&file.name) == name)
 }
 
 /// A file's name without folders and without the endings that weights have.
@@ -199,16 +207,12 @@ mod tests {
             ("<lora:ink.v2:0.8>", "", None, &["Lora ink.v2 = ink-1"]),
             ("<lyco:ink-1> <lora:weights>", "", None, &["Lora ink-1 = ink-1", "Lora weights = ink-1"]),
             ("<hypernet:hn:0.5>", "<hypernet:nope>", None, &["Hypernetwork hn = hn"]),
-            ("a DOG-toy", "", None, &["TextualInversion dog-toy = dog", "TextualInversion dog = dog"]),
+            ("a DOG-toy", "", None, &["TextualInversion dog-toy = dog"]),
             (
                 "x",
                 "(learned_embeds:1.2), sks  dog",
                 None,
-                &[
-                    "TextualInversion dog = dog",
-                    "TextualInversion learned_embeds = dog",
-                    "TextualInversion sks dog = dog",
-                ],
+                &["TextualInversion learned_embeds = dog", "TextualInversion sks dog = dog"],
             ),
             ("sks", "", Some("vae-ft-mse.safetensors"), &["Vae vae-ft-mse.safetensors = mse"]),
             ("sks", "", Some("vae-ft-mse"), &["Vae vae-ft-mse = mse"]),
@@ -216,6 +220,21 @@ mod tests {
         for (prompt, negative, vae, want) in cases {
             let want = want.iter().map(|line| (*line).to_owned()).collect();
             assert_eq!(resolved(prompt, negative, vae, "Namespace"), Ok(want), "{prompt}");
+        }
+    }
+
+    #[test]
+    fn of_several_files_the_one_of_that_name_is_meant() {
+        let mut pair = model("pair", "Lora", "pair", "first.safetensors", true);
+        pair.files.push(FileView { name: "sub/second.safetensors".into(), ..pair.files[0].clone() });
+        let endpoint = endpoint(&json!({"modelPolicy": "Namespace"}));
+        for (name, want) in [
+            ("second", "sub/second.safetensors"),
+            ("first", "first.safetensors"),
+            ("pair", "first.safetensors"),
+        ] {
+            let found = named(NetworkKind::Lora, name, &endpoint, std::slice::from_ref(&pair));
+            assert_eq!(found.map(|(_, file)| file.name), Ok(want.to_owned()), "{name}");
         }
     }
 
@@ -232,6 +251,10 @@ mod tests {
             let want = want.iter().map(|line| (*line).to_owned()).collect();
             assert_eq!(resolved(prompt, "", vae, policy), Err(want), "{prompt}");
         }
-        assert_eq!(resolved("dog", "", None, "Listed"), Ok(vec![]), "a word that is not offered is a word");
+        assert_eq!(
+            resolved("dog-toy", "", None, "Listed"),
+            Ok(vec![]),
+            "a word that is not offered is a word"
+        );
     }
 }

@@ -82,6 +82,8 @@ async fn the_worker_gets_the_file_of_each_network_that_a_prompt_names() {
         (NetworkKind::Lora, "ink", "ink-1"),
         (NetworkKind::Vae, "mse", "mse"),
         (NetworkKind::TextualInversion, "sks-dog", "dog"),
+        // The stem of its file: which of the two is meant, the engine's tokens tell.
+        (NetworkKind::TextualInversion, "dog", "dog"),
     ];
     assert_eq!(networks, want);
     assert_eq!(job.networks[0].file.sha256, "b".repeat(64));
