@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test ends where something is not as it has to be")]
 
+mod checks;
 mod cli;
 mod downloads;
 mod drawing;
@@ -17,4 +18,6 @@ mod leases;
 mod models;
 mod networks;
 mod support;
+mod training;
+mod training_kills;
 mod transfers;

@@ -7,3 +7,4 @@ mod imports;
 mod merges;
 mod networks;
 mod pictures;
+mod training;
