@@ -207,6 +207,10 @@ priorityClassName: {{ . }}
 - apiGroups: [easel.dev]
   resources: [models/status]
   verbs: [patch]
+# patch: which models the workers hold.
+- apiGroups: [easel.dev]
+  resources: [endpoints/status]
+  verbs: [patch]
 {{- if .Values.import.sourceSecrets }}
 # get: headers, tokens and keys of sources, by the name that the Model gives; never list or watch.
 - apiGroups: [""]
