@@ -28,6 +28,9 @@ pub struct Settings {
     pub worker_egress: Vec<Egress>,
     pub import_work_limit: Quantity,
     pub import_deadline_seconds: i64,
+    pub training_work_limit: Quantity,
+    pub check_work_limit: Quantity,
+    pub check_deadline_seconds: i64,
     pub catalogue: Catalogue,
 }
 
@@ -44,6 +47,9 @@ impl Settings {
             worker_egress: config.worker_egress.0.clone(),
             import_work_limit: config.import_work_limit.clone(),
             import_deadline_seconds: config.import_deadline_seconds,
+            training_work_limit: config.training_work_limit.clone(),
+            check_work_limit: config.check_work_limit.clone(),
+            check_deadline_seconds: config.check_deadline_seconds,
             catalogue,
         }
     }

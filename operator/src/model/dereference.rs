@@ -9,6 +9,7 @@ use k8s_openapi::api::core::v1::{Pod, ServiceAccount};
 use kube::Client;
 
 use super::inputs::{Input, inputs};
+use super::training::{Training, training};
 use super::users::{SeenModels, users};
 use crate::children::{Children, Owner, list};
 use crate::error::Error;
@@ -23,6 +24,8 @@ pub struct References {
     pub users: Vec<KindRef>,
     /// What this Model is merged from.
     pub inputs: Vec<Input>,
+    /// What the TrainingJob that makes this Model has come to.
+    pub training: Option<Training>,
 }
 
 /// Reads all of it.
@@ -35,13 +38,14 @@ pub async fn dereference(
     client: &Client,
     seen: &SeenModels,
 ) -> Result<References, Error> {
-    let (service_accounts, jobs, users, inputs) = tokio::try_join!(
+    let (service_accounts, jobs, users, inputs, training) = tokio::try_join!(
         list(client, owner),
         list(client, owner),
         users(owner, client, seen),
-        inputs(model, owner, client)
+        inputs(model, owner, client),
+        training(model, owner, client)
     )?;
     // After the Jobs: a Job that has ended was read, so its pod is read with its last words.
     let pods = list::<Pod>(client, owner).await?;
-    Ok(References { service_accounts, jobs, pods: pods.live, users, inputs })
+    Ok(References { service_accounts, jobs, pods: pods.live, users, inputs, training })
 }
