@@ -1,6 +1,6 @@
 //! Which ends of a pod count, and what a Job is called.
 
-use easel_protocol::failure::EXIT_PERMANENT;
+use easel_protocol::failure::{EXIT_PERMANENT, EXIT_TERMINATED};
 use k8s_openapi::api::batch::v1::{
     PodFailurePolicy, PodFailurePolicyOnExitCodesRequirement, PodFailurePolicyOnPodConditionsPattern,
     PodFailurePolicyRule,
@@ -11,14 +11,15 @@ use crate::children::{Owner, sha256_hex};
 /// Longest piece of an owner's name in the name of a Job, whose pods carry that name in a label.
 const NAME_PART: usize = 38;
 
-/// A permanent failure of this container ends the Job at once; a pod that the cluster took away does not count.
+/// A permanent failure of this container ends the Job at once; a pod that the cluster took away does not count, and
+/// neither does one that somebody deleted.
 pub fn failure_policy(container: &str) -> PodFailurePolicy {
-    let permanent = PodFailurePolicyRule {
-        action: "FailJob".to_owned(),
+    let exit = |action: &str, code| PodFailurePolicyRule {
+        action: action.to_owned(),
         on_exit_codes: Some(PodFailurePolicyOnExitCodesRequirement {
             container_name: Some(container.to_owned()),
             operator: "In".to_owned(),
-            values: vec![EXIT_PERMANENT],
+            values: vec![code],
         }),
         on_pod_conditions: None,
     };
@@ -30,7 +31,8 @@ pub fn failure_policy(container: &str) -> PodFailurePolicy {
             status: "True".to_owned(),
         }]),
     };
-    PodFailurePolicy { rules: vec![permanent, disrupted] }
+    let rules = vec![exit("FailJob", EXIT_PERMANENT), disrupted, exit("Ignore", EXIT_TERMINATED)];
+    PodFailurePolicy { rules }
 }
 
 /// Name of a Job: the same for the same `identity`, another for every other one.

@@ -131,7 +131,9 @@ mod tests {
         let rules = spec.pod_failure_policy.unwrap().rules;
         let exit = rules[0].on_exit_codes.as_ref().unwrap();
         assert_eq!((rules[0].action.as_str(), &exit.values[..]), ("FailJob", &[65][..]));
-        assert_eq!(rules[1].action, "Ignore");
+        let ignored: Vec<&str> = rules[1..].iter().map(|rule| rule.action.as_str()).collect();
+        assert_eq!(ignored, ["Ignore", "Ignore"], "drained nodes and deleted pods cost no retry");
+        assert_eq!(rules[2].on_exit_codes.as_ref().unwrap().values, [143]);
         let pod = spec.template.spec.unwrap();
         assert_eq!(exit.container_name.as_ref(), Some(&pod.containers[0].name));
         assert_eq!(pod.restart_policy.as_deref(), Some("Never"), "a failure policy needs it");
