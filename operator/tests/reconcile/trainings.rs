@@ -233,7 +233,7 @@ async fn a_failure_that_may_pass_is_told_while_the_job_repeats_it() {
         pod["status"]["phase"] = json!("Failed");
         pod["status"]["containerStatuses"][0]["ready"] = json!(false);
         pod["status"]["containerStatuses"][0]["state"] = json!({"terminated": {"exitCode": 1,
-            "message": "line 1\nthe device fell off", "finishedAt": "2026-01-01T00:00:00Z"}});
+            "message": "line 1\nthe device fell off", "finishedAt": "2025-12-31T23:00:00Z"}});
     });
     api.change(&path, |job| job["status"] = json!({"failed": 1, "active": 0}));
     look(&api).await;
@@ -309,7 +309,7 @@ async fn a_result_that_is_no_model_fails_the_training_with_the_models_words() {
     let api = Api::default();
     model_dataset_and_training(&api);
     let process = Process::start(&api, "");
-    for _ in 0..6 {
+    for _ in 0..8 {
         process.look(&api, Timestamp::now()).await;
         let import = api.all(JOBS).into_iter().find(|(path, _)| path.contains("easel-import-out"));
         if let Some((path, job)) = import.filter(|(_, job)| job["status"].is_null()) {
