@@ -156,8 +156,8 @@ test_render() {
 
   local unknown="additional properties 'none' not allowed"
   local section
-  for section in "" images. images.runtime. operator. operator.resources. facade. facade.service. persistence. database. \
-    s3. import. training. logging. apiKey. ingress. httpRoute. networkPolicy. podDisruptionBudget. metrics.serviceMonitor. metrics.prometheusRule.; do
+  for section in "" images. images.runtime. operator. operator.resources. facade. facade.service. persistence. database. training. \
+    s3. import. logging. apiKey. ingress. httpRoute. networkPolicy. podDisruptionBudget. metrics.serviceMonitor. metrics.prometheusRule.; do
     refused "an unknown value ${section}none is refused" "$unknown" render --set "${section}none=1"
   done
   refused "several facades on one volume are refused" "needs database.existingSecret and s3.endpoint" render --set facade.replicas=2
