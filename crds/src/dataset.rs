@@ -68,7 +68,7 @@ pub struct DatasetItem {
     #[schemars(length(min = 1, max = 128))]
     #[x_kube(validation = rules::file_name("name"))]
     pub name: String,
-    /// `key` in the object store; unset means `dataset/<datasetName>/<name>`.
+    /// `key` in the object store; unset means `dataset/<namespace>/<datasetName>/<name>`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 512))]
     #[x_kube(validation = rules::object_key("key"))]
@@ -136,10 +136,27 @@ pub struct DatasetStatus {
     /// `enabledCount` is the number of pictures that training sees.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub enabled_count: Option<u32>,
-    /// `missing` names pictures whose bytes are not in the store; at most 32 of them.
+    /// `missingCount` is the number of enabled pictures whose bytes are not in the store.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub missing_count: Option<u32>,
+    /// `invalidCount` is the number of enabled pictures that training could not use.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub invalid_count: Option<u32>,
+    /// `duplicateCount` is the number of enabled pictures whose bytes another one has too; training takes one of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub duplicate_count: Option<u32>,
+    /// `problems` are the first of those; `report` has all.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(schema_with = "schema::string_set::<128, 32>")]
-    pub missing: Vec<String>,
+    #[schemars(schema_with = "schema::atomic::<ItemProblem, 0, 16>")]
+    pub problems: Vec<ItemProblem>,
+    /// `report` is the key of a list in the object store, JSON lines: name, sha256, sizeBytes, width, height, problem.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 1024))]
+    pub report: Option<String>,
+    /// `itemsHash` tells of which items the counts are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
+    pub items_hash: Option<String>,
     /// `sizeBytes` of all pictures.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub size_bytes: Option<u64>,
@@ -150,4 +167,15 @@ pub struct DatasetStatus {
     /// `lastFailure` is the last thing that went wrong.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_failure: Option<LastFailure>,
+}
+
+/// A picture that has something wrong with it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ItemProblem {
+    /// `name` of the picture.
+    #[schemars(length(min = 1, max = 128))]
+    pub name: String,
+    /// `reason` is Missing, HashDiffers, TooLarge, TooSmall, Unreadable or Duplicate.
+    #[schemars(length(min = 1, max = 64))]
+    pub reason: String,
 }

@@ -195,8 +195,4 @@ pub struct TrainingJobSource {
     /// `name` of the TrainingJob.
     #[schemars(schema_with = "schema::object_name")]
     pub name: String,
-    /// `step` of an intermediate checkpoint; unset means the final weights.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 1, max = 10_000_000))]
-    pub step: Option<u32>,
 }

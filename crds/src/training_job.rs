@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 pub use crate::training_parts::*;
 
 use crate::common::{Condition, Device, DeviceClaim, LastFailure, ObjectRef, Resources, Time};
+use crate::model::StoredFile;
 use crate::{rules, schema};
 
 /// What is trained, on what, how.
@@ -139,6 +140,7 @@ pub enum TrainingMethod {
     DreamBooth,
     TextualInversion,
     Hypernetwork,
+    FullFineTune,
 }
 
 /// How far the run is.
@@ -156,6 +158,16 @@ pub struct TrainingJobStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 253))]
     pub job: Option<String>,
+    /// `stage` that runs: Downloading, ClassPictures, Encoding, Training, Storing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 32))]
+    pub stage: Option<String>,
+    /// `stageDone` of `stageTotal`: files, pictures or bytes of a stage other than Training.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stage_done: Option<u64>,
+    /// `stageTotal` of the stage.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stage_total: Option<u64>,
     /// `step` of the optimiser that was finished last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub step: Option<u32>,
@@ -191,6 +203,13 @@ pub struct TrainingJobStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "schema::atomic::<SamplePicture, 0, 32>")]
     pub samples: Vec<SamplePicture>,
+    /// `result` is the file that came out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub result: Option<StoredFile>,
+    /// `losses` is the key of the loss of each step, as CSV.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 1024))]
+    pub losses: Option<String>,
     /// `outputModel` that was made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub output_model: Option<ObjectRef>,

@@ -162,6 +162,22 @@ pub struct Hyperparameters {
     #[serde(default)]
     #[schemars(range(min = 0, max = 100))]
     pub caption_dropout_percent: u32,
+    /// `shuffleCaptions`: tags of a caption, divided by commas, come in a new order each time.
+    #[serde(default)]
+    pub shuffle_captions: bool,
+    /// `keepTokens`: this many tags at the start of a caption stay where they are.
+    #[serde(default)]
+    #[schemars(range(min = 0, max = 75))]
+    pub keep_tokens: u32,
+    /// `aspectRatioBuckets`: pictures keep their shape; false crops them to squares.
+    #[serde(default = "yes")]
+    pub aspect_ratio_buckets: bool,
+    /// `randomCrop` shows another part of a picture each time.
+    #[serde(default)]
+    pub random_crop: bool,
+    /// `horizontalFlip` mirrors every other picture, at random.
+    #[serde(default)]
+    pub horizontal_flip: bool,
 }
 
 fn yes() -> bool {
@@ -206,6 +222,7 @@ pub enum Optimizer {
     #[default]
     AdamW,
     AdamW8Bit,
+    Adafactor,
     Sgd,
 }
 
@@ -225,6 +242,17 @@ pub struct LoraParameters {
     #[serde(default = "four")]
     #[schemars(range(min = 1, max = 1024))]
     pub text_encoder_rank: u32,
+    /// `convRank` of adapters beside the convolutions of residual blocks; unset means none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 1024))]
+    pub conv_rank: Option<u32>,
+    /// `convAlpha` of those; unset means convRank.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 1024))]
+    pub conv_alpha: Option<u32>,
+    /// `attentionOnly`: adapters are beside attention, not beside the other layers of transformers.
+    #[serde(default)]
+    pub attention_only: bool,
     /// `dropout` of the adapters' input.
     #[serde(default = "zero")]
     #[schemars(schema_with = "schema::decimal")]

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use easel_crds::Model;
 use easel_crds::common::UPLOAD_COMPLETED_ANNOTATION;
+use easel_crds::endpoint::ServedModel;
 use easel_crds::model::{self, ImportStatus};
+use easel_crds::{Endpoint, Model};
 use easel_protocol::import::ImportPhase;
 use easel_protocol::worker::AUDIENCE;
 use futures::future::BoxFuture;
@@ -17,6 +18,8 @@ use serde_json::json;
 
 /// Field manager of what the facade writes.
 const MANAGER: &str = "easel-facade";
+/// Field manager of `status.models` of Endpoints: a list that is applied whole, beside whatever else is written there.
+const MODELS_MANAGER: &str = "easel-facade-models";
 /// A Secret is used only if it says that it is meant for this (see `HttpSource`): who may name Secrets in a Model
 /// need not be allowed to read them.
 const USE_LABEL: &str = "easel.dev/use";
@@ -31,6 +34,8 @@ pub enum ClusterError {
     MarkUpload { namespace: String, name: String, source: Box<kube::Error> },
     #[error("cannot write the import progress of Model {namespace}/{name}")]
     Progress { namespace: String, name: String, source: Box<kube::Error> },
+    #[error("cannot write which models the workers of Endpoint {namespace}/{name} hold")]
+    Served { namespace: String, name: String, source: Box<kube::Error> },
     #[error("cannot read the Models of {place}")]
     ReadModels { place: String, source: Box<kube::Error> },
     #[error("cannot read Secret {namespace}/{name}")]
@@ -111,6 +116,15 @@ pub trait Cluster: Send + Sync + 'static {
         namespace: &'a str,
         model: &'a str,
         transfer: Transfer,
+    ) -> BoxFuture<'a, Result<(), ClusterError>>;
+
+    /// Writes which models the workers of an Endpoint hold; of that Endpoint, not of another one of its name.
+    fn report_models<'a>(
+        &'a self,
+        namespace: &'a str,
+        endpoint: &'a str,
+        uid: &'a str,
+        models: &'a [ServedModel],
     ) -> BoxFuture<'a, Result<(), ClusterError>>;
 
     /// Shows every Model of these namespaces, or of all if none is named, as the API server has it now: not
@@ -233,6 +247,34 @@ impl Cluster for KubeCluster {
                 name: model.into(),
                 source: Box::new(source),
             })
+        })
+    }
+
+    fn report_models<'a>(
+        &'a self,
+        namespace: &'a str,
+        endpoint: &'a str,
+        uid: &'a str,
+        models: &'a [ServedModel],
+    ) -> BoxFuture<'a, Result<(), ClusterError>> {
+        Box::pin(async move {
+            let patch = json!({
+                "apiVersion": "easel.dev/v1alpha1", "kind": "Endpoint",
+                "metadata": {"name": endpoint, "namespace": namespace, "uid": uid},
+                "status": {"models": models},
+            });
+            let api: Api<Endpoint> = Api::namespaced(self.client.clone(), namespace);
+            let params = PatchParams::apply(MODELS_MANAGER).force();
+            match api.patch_status(endpoint, &params, &Patch::Apply(patch)).await {
+                Ok(_) => Ok(()),
+                // Deleted meanwhile, or made anew: nobody is left to tell.
+                Err(kube::Error::Api(status)) if status.is_not_found() || status.is_conflict() => Ok(()),
+                Err(source) => Err(ClusterError::Served {
+                    namespace: namespace.into(),
+                    name: endpoint.into(),
+                    source: Box::new(source),
+                }),
+            }
         })
     }
 

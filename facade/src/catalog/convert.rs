@@ -27,6 +27,7 @@ pub(super) fn endpoint(object: &Endpoint) -> EndpointView {
         service,
         condition,
         last_failure: object.status.as_ref().and_then(|status| status.last_failure.as_ref()).map(sentence),
+        served: object.status.as_ref().map_or_else(Vec::new, |status| status.models.clone()),
     }
 }
 
@@ -96,6 +97,7 @@ pub(super) fn model(object: &Model) -> ModelView {
                 size_bytes: file.size_bytes,
             })
             .collect(),
+        trigger_words: status.map_or_else(Vec::new, |status| status.trigger_words.clone()),
     }
 }
 
@@ -138,6 +140,22 @@ fn condition_view(condition: &Condition) -> ConditionView {
 
 fn sentence(failure: &LastFailure) -> String {
     format!("{}: {}", failure.reason, failure.message)
+}
+
+/// Views of objects as the API server has them, for tests.
+#[cfg(test)]
+pub(crate) mod testing {
+    use serde_json::Value;
+
+    use super::{EndpointView, ModelView};
+
+    pub(crate) fn model(object: &Value) -> ModelView {
+        super::model(&serde_json::from_value(object.clone()).expect("a Model"))
+    }
+
+    pub(crate) fn endpoint(object: &Value) -> EndpointView {
+        super::endpoint(&serde_json::from_value(object.clone()).expect("an Endpoint"))
+    }
 }
 
 #[cfg(test)]

@@ -9,6 +9,8 @@ mod source;
 mod views;
 
 pub use cluster::{Cluster, ClusterError, KubeCluster, Reviewed, SecretData, SecretUse, Transfer};
+#[cfg(test)]
+pub(crate) use convert::testing;
 pub use directory::{Directory, Feed, Feeds};
 pub use reflect::{WatchEnded, watch};
 pub use views::{

@@ -93,6 +93,7 @@ mod tests {
     use std::sync::atomic::{AtomicU32, Ordering};
 
     use easel_crds::Model;
+    use easel_crds::endpoint::ServedModel;
     use futures::future::BoxFuture;
     use jiff::ToSpan;
 
@@ -122,6 +123,15 @@ mod tests {
             _: &'a str,
             _: &'a str,
             _: Transfer,
+        ) -> BoxFuture<'a, Result<(), ClusterError>> {
+            Box::pin(async { Ok(()) })
+        }
+        fn report_models<'a>(
+            &'a self,
+            _: &'a str,
+            _: &'a str,
+            _: &'a str,
+            _: &'a [ServedModel],
         ) -> BoxFuture<'a, Result<(), ClusterError>> {
             Box::pin(async { Ok(()) })
         }

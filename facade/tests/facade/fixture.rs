@@ -7,6 +7,7 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::extract::Request;
 use clap::Parser;
+use easel_crds::endpoint::ServedModel;
 use easel_crds::{ApiKey, Endpoint, Model};
 use easel_facade::app::{App, Parts};
 use easel_facade::catalog::{
@@ -43,6 +44,8 @@ pub struct FakeCluster {
     /// `namespace/model` of each completed upload.
     pub uploaded: Mutex<Vec<String>>,
     pub transfers: Mutex<Vec<(String, Transfer)>>,
+    /// Each write of `status.models`, with the Endpoint's `namespace/name uid`.
+    pub served: Mutex<Vec<(String, Vec<ServedModel>)>>,
     /// What the API server has; `None` while it does not answer.
     pub models: Mutex<Option<Vec<Model>>>,
     /// `namespace/name label` to data.
@@ -80,6 +83,18 @@ impl Cluster for FakeCluster {
         transfer: Transfer,
     ) -> BoxFuture<'a, Result<(), ClusterError>> {
         self.transfers.lock().unwrap().push((format!("{namespace}/{model}"), transfer));
+        Box::pin(async { Ok(()) })
+    }
+
+    fn report_models<'a>(
+        &'a self,
+        namespace: &'a str,
+        endpoint: &'a str,
+        uid: &'a str,
+        models: &'a [ServedModel],
+    ) -> BoxFuture<'a, Result<(), ClusterError>> {
+        let whose = format!("{namespace}/{endpoint} {uid}");
+        self.served.lock().unwrap().push((whose, models.to_vec()));
         Box::pin(async { Ok(()) })
     }
 
@@ -264,6 +279,11 @@ impl Fixture {
     pub fn apply_model(&self, yaml: &str) {
         self.store_model(yaml);
         self.feeds.lock().unwrap().models[0].apply(&Event::Apply(parse(yaml)));
+    }
+
+    /// Changes an Endpoint, as the watch sees it.
+    pub fn apply_endpoint(&self, yaml: &str) {
+        self.feeds.lock().unwrap().endpoints[0].apply(&Event::Apply(parse(yaml)));
     }
 
     /// Changes an object that the watch does not see yet.

@@ -11,6 +11,8 @@ mod hostile;
 mod imports;
 mod internal;
 mod jobs;
+mod model_states;
+mod networks;
 mod objects;
 mod tasks;
 mod uploads;

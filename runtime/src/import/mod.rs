@@ -23,4 +23,5 @@ pub use config::ImportConfig;
 pub use error::ImportError;
 pub use flow::import;
 pub use origins::OriginError;
+pub(crate) use retry::Patience;
 pub use unpack::UnpackError;

@@ -2,8 +2,10 @@
 
 #![allow(clippy::unwrap_used, reason = "a test ends where something is not as it has to be")]
 
+mod checks;
 mod cli;
 mod downloads;
+mod drawing;
 mod import_files;
 mod import_guard;
 mod import_http;
@@ -15,5 +17,8 @@ mod jobs;
 mod kills;
 mod leases;
 mod models;
+mod networks;
 mod support;
+mod training;
+mod training_kills;
 mod transfers;
