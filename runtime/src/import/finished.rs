@@ -22,15 +22,7 @@ const MAX_RECORD: u64 = 1 << 20;
 struct Record {
     /// Which file of which Model.
     identity: String,
-    files: Vec<Entry>,
-}
-
-#[derive(Serialize, Deserialize)]
-struct Entry {
-    name: String,
-    key: String,
-    sha256: String,
-    size_bytes: u64,
+    files: Vec<ImportedFile>,
 }
 
 /// The records of one working directory; files are known by their place among those of the import.
@@ -51,13 +43,7 @@ impl<'a> Records<'a> {
 
     /// Records that all pieces of a file are stored.
     pub(super) fn write(&self, index: usize, identity: &str, files: &[ImportedFile]) -> io::Result<()> {
-        let entry = |file: &ImportedFile| Entry {
-            name: file.name.clone(),
-            key: file.key.clone(),
-            sha256: file.sha256.clone(),
-            size_bytes: file.size_bytes,
-        };
-        let record = Record { identity: identity.to_owned(), files: files.iter().map(entry).collect() };
+        let record = Record { identity: identity.to_owned(), files: files.to_vec() };
         let path = self.record_path(index);
         let new = path.with_extension("done.new");
         let mut file = File::create(&new)?;
@@ -81,13 +67,11 @@ impl<'a> Records<'a> {
         };
         let record = serde_json::from_slice::<Record>(&bytes).ok();
         let Some(record) = record.filter(|record| record.identity == identity) else { return Ok(None) };
-        let known = record.files.into_iter().enumerate().map(|(part, entry)| {
-            let Entry { name, key, sha256, size_bytes } = entry;
+        let known = record.files.into_iter().enumerate().map(|(part, file)| {
             let path = self.outline_path(index, part);
-            let is_outline = fs::metadata(&path).is_ok_and(|data| data.len() == size_bytes);
-            let received = Some(Received { sha256: sha256.clone(), size_bytes });
-            let piece = Piece { name: name.clone(), path, received };
-            is_outline.then_some((piece, ImportedFile { name, key, sha256, size_bytes }))
+            let is_outline = fs::metadata(&path).is_ok_and(|data| data.len() == file.size_bytes);
+            let received = Some(Received { sha256: file.sha256.clone(), size_bytes: file.size_bytes });
+            is_outline.then_some((Piece { name: file.name.clone(), path, received }, file))
         });
         Ok(known.collect())
     }
