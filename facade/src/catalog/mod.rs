@@ -16,7 +16,7 @@ pub use cluster::{
 };
 pub use directory::{Directory, Feed, Feeds};
 pub use reflect::{WatchEnded, watch};
-pub use training::item;
+pub use training::{item, training as training_view};
 pub use training_calls::{StatusPart, TrainingCluster};
 pub use training_views::{
     DatasetCounts, DatasetView, ItemView, ManifestView, NOTE_ANNOTATION, SampleView, TrainingFigures,

@@ -24,7 +24,7 @@ use super::training_views::{
 use super::views::ConditionView;
 
 /// Taken apart whole, so that a new field of the spec has to be thought of here.
-pub(super) fn training(object: &TrainingJob) -> TrainingView {
+pub fn training(object: &TrainingJob) -> TrainingView {
     let TrainingJobSpec {
         method,
         base_model,

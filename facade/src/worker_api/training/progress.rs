@@ -49,7 +49,7 @@ fn status(progress: &TrainProgress) -> TrainingJobStatus {
 
 /// As the schema writes decimals; `None` for what it has no word for: no number, below 0, out of range.
 fn decimal(number: f64) -> Option<String> {
-    if !number.is_finite() || number < 0.0 || number >= 1e99 {
+    if !(0.0..1e99).contains(&number) {
         return None;
     }
     if number < 1e-99 {
