@@ -183,6 +183,11 @@ fn start(app: &App, public: TcpListener, internal: TcpListener) -> JoinSet<&'sta
         leases.await;
         "lease sweep"
     });
+    let models = tasks::follow_models(app.clone());
+    parts.spawn(async move {
+        models.await;
+        "model states"
+    });
     let orphans = tasks::fail_orphans(app.clone());
     parts.spawn(async move {
         orphans.await;

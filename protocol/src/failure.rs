@@ -9,6 +9,9 @@ pub const MAX_MESSAGE_BYTES: usize = 2048;
 pub const EXIT_PERMANENT: i32 = 65;
 /// Exit status of a runtime process whose failure may pass (sysexits' EX_TEMPFAIL).
 pub const EXIT_RETRIABLE: i32 = 75;
+/// Exit status of a runtime process that was told to end and did what it could: 128 + SIGTERM, as for one that SIGTERM
+/// killed. It is no failure, and costs a Job no retry.
+pub const EXIT_TERMINATED: i32 = 143;
 
 /// Why something failed, for a person and for a program.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -177,6 +177,12 @@ priorityClassName: {{ . }}
 - apiGroups: [batch]
   resources: [jobs]
   verbs: [get, list, watch, create, patch, delete]
+{{- if .Values.import.workVolume.enabled }}
+# The volume that an import works on: get, list: is it there; create, patch: it is applied; delete: the import is over.
+- apiGroups: [""]
+  resources: [persistentvolumeclaims]
+  verbs: [get, list, create, patch, delete]
+{{- end }}
 # get, list, watch: why a pod does not start, and the last words of an import.
 - apiGroups: [""]
   resources: [pods]
@@ -200,6 +206,10 @@ priorityClassName: {{ . }}
 # patch: the progress of an import.
 - apiGroups: [easel.dev]
   resources: [models/status]
+  verbs: [patch]
+# patch: which models the workers hold.
+- apiGroups: [easel.dev]
+  resources: [endpoints/status]
   verbs: [patch]
 {{- if .Values.import.sourceSecrets }}
 # get: headers, tokens and keys of sources, by the name that the Model gives; never list or watch.

@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 
 use easel_crds::common::UPLOAD_COMPLETED_ANNOTATION;
-use easel_crds::model::ImportStatus;
-use easel_crds::{Dataset, Model, TrainingJob};
+use easel_crds::endpoint::ServedModel;
+use easel_crds::model::{self, ImportStatus};
+use easel_crds::{Dataset, Endpoint, Model, TrainingJob};
+use easel_protocol::import::ImportPhase;
 use easel_protocol::worker::AUDIENCE;
 use futures::future::BoxFuture;
 use jiff::Timestamp;
@@ -20,6 +22,8 @@ use super::training_calls::TrainingCluster;
 
 /// Field manager of what the facade writes.
 pub(super) const MANAGER: &str = "easel-facade";
+/// Field manager of `status.models` of Endpoints: a list that is applied whole, beside whatever else is written there.
+const MODELS_MANAGER: &str = "easel-facade-models";
 /// A Secret is used only if it says that it is meant for this (see `HttpSource`): who may name Secrets in a Model
 /// need not be allowed to read them.
 const USE_LABEL: &str = "easel.dev/use";
@@ -48,6 +52,8 @@ pub enum ClusterError {
     Invalid { kind: &'static str, namespace: String, name: String, message: String },
     #[error("{kind} {namespace}/{name} was changed or made by somebody else meanwhile")]
     Conflict { kind: &'static str, namespace: String, name: String },
+    #[error("cannot write which models the workers of Endpoint {namespace}/{name} hold")]
+    Served { namespace: String, name: String, source: Box<kube::Error> },
     #[error("cannot read Secret {namespace}/{name}")]
     ReadSecret { namespace: String, name: String, source: Box<kube::Error> },
     #[error(
@@ -87,9 +93,10 @@ pub struct Reviewed {
     pub pod: Option<String>,
 }
 
-/// How far the bytes of an import are.
+/// How far an import is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Transfer {
+    pub phase: Option<ImportPhase>,
     pub bytes_done: u64,
     pub bytes_total: Option<u64>,
     pub bytes_per_second: u64,
@@ -128,6 +135,15 @@ pub trait Cluster: TokenReviewer + TrainingCluster {
         namespace: &'a str,
         model: &'a str,
         transfer: Transfer,
+    ) -> BoxFuture<'a, Result<(), ClusterError>>;
+
+    /// Writes which models the workers of an Endpoint hold; of that Endpoint, not of another one of its name.
+    fn report_models<'a>(
+        &'a self,
+        namespace: &'a str,
+        endpoint: &'a str,
+        uid: &'a str,
+        models: &'a [ServedModel],
     ) -> BoxFuture<'a, Result<(), ClusterError>>;
 
     /// Shows every Model of these namespaces, or of all if none is named, as the API server has it now: not
@@ -281,6 +297,7 @@ impl Cluster for KubeCluster {
     ) -> BoxFuture<'a, Result<(), ClusterError>> {
         Box::pin(async move {
             let import = ImportStatus {
+                phase: transfer.phase.map(phase),
                 bytes_done: Some(transfer.bytes_done),
                 bytes_total: transfer.bytes_total,
                 bytes_per_second: Some(transfer.bytes_per_second),
@@ -298,6 +315,34 @@ impl Cluster for KubeCluster {
                 name: model.into(),
                 source: Box::new(source),
             })
+        })
+    }
+
+    fn report_models<'a>(
+        &'a self,
+        namespace: &'a str,
+        endpoint: &'a str,
+        uid: &'a str,
+        models: &'a [ServedModel],
+    ) -> BoxFuture<'a, Result<(), ClusterError>> {
+        Box::pin(async move {
+            let patch = json!({
+                "apiVersion": "easel.dev/v1alpha1", "kind": "Endpoint",
+                "metadata": {"name": endpoint, "namespace": namespace, "uid": uid},
+                "status": {"models": models},
+            });
+            let api: Api<Endpoint> = Api::namespaced(self.client.clone(), namespace);
+            let params = PatchParams::apply(MODELS_MANAGER).force();
+            match api.patch_status(endpoint, &params, &Patch::Apply(patch)).await {
+                Ok(_) => Ok(()),
+                // Deleted meanwhile, or made anew: nobody is left to tell.
+                Err(kube::Error::Api(status)) if status.is_not_found() || status.is_conflict() => Ok(()),
+                Err(source) => Err(ClusterError::Served {
+                    namespace: namespace.into(),
+                    name: endpoint.into(),
+                    source: Box::new(source),
+                }),
+            }
         })
     }
 
@@ -335,6 +380,18 @@ impl Cluster for KubeCluster {
     }
 }
 
+/// As the Model's status says it.
+fn phase(phase: ImportPhase) -> model::ImportPhase {
+    match phase {
+        ImportPhase::Fetching => model::ImportPhase::Fetching,
+        ImportPhase::Unpacking => model::ImportPhase::Unpacking,
+        ImportPhase::Converting => model::ImportPhase::Converting,
+        ImportPhase::Merging => model::ImportPhase::Merging,
+        ImportPhase::Checking => model::ImportPhase::Checking,
+        ImportPhase::Storing => model::ImportPhase::Storing,
+    }
+}
+
 fn reviewed(user: UserInfo) -> Option<Reviewed> {
     let pod = user.extra.unwrap_or_default().get(POD_NAME).and_then(|names| names.first().cloned());
     Some(Reviewed { user: user.username?, pod })
@@ -347,7 +404,7 @@ mod tests {
     #[test]
     fn the_time_left_is_known_once_total_and_rate_are() {
         let transfer = |bytes_done, bytes_total, bytes_per_second| {
-            Transfer { bytes_done, bytes_total, bytes_per_second }.eta_seconds()
+            Transfer { phase: None, bytes_done, bytes_total, bytes_per_second }.eta_seconds()
         };
         assert_eq!(transfer(0, Some(100), 30), Some(4));
         assert_eq!(transfer(100, Some(100), 30), Some(0));

@@ -28,6 +28,7 @@ pub(super) fn endpoint(object: &Endpoint) -> EndpointView {
         service,
         condition,
         last_failure: object.status.as_ref().and_then(|status| status.last_failure.as_ref()).map(sentence),
+        served: object.status.as_ref().map_or_else(Vec::new, |status| status.models.clone()),
     }
 }
 
@@ -89,6 +90,7 @@ pub(super) fn model(object: &Model) -> ModelView {
         ),
         ready,
         files: files.iter().map(stored_file).collect(),
+        trigger_words: status.map_or_else(Vec::new, |status| status.trigger_words.clone()),
     }
 }
 
@@ -140,6 +142,22 @@ pub(super) fn condition_view(condition: &Condition) -> ConditionView {
 
 pub(super) fn sentence(failure: &LastFailure) -> String {
     format!("{}: {}", failure.reason, failure.message)
+}
+
+/// Views of objects as the API server has them, for tests.
+#[cfg(test)]
+pub(crate) mod testing {
+    use serde_json::Value;
+
+    use super::{EndpointView, ModelView};
+
+    pub(crate) fn model(object: &Value) -> ModelView {
+        super::model(&serde_json::from_value(object.clone()).expect("a Model"))
+    }
+
+    pub(crate) fn endpoint(object: &Value) -> EndpointView {
+        super::endpoint(&serde_json::from_value(object.clone()).expect("an Endpoint"))
+    }
 }
 
 #[cfg(test)]

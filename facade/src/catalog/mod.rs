@@ -14,6 +14,8 @@ mod views;
 pub use cluster::{
     Cluster, ClusterError, KubeCluster, Reviewed, SecretData, SecretUse, TokenReviewer, Transfer,
 };
+#[cfg(test)]
+pub(crate) use convert::testing;
 pub use directory::{Directory, Feed, Feeds};
 pub use reflect::{WatchEnded, watch};
 pub use training::{item, training as training_view};

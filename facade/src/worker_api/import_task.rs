@@ -145,6 +145,7 @@ mod tests {
             source,
             ready: ConditionView::absent(""),
             files: Vec::new(),
+            trigger_words: Vec::new(),
         }
     }
 

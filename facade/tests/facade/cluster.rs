@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 
+use easel_crds::endpoint::ServedModel;
 use easel_crds::training_job::TrainingJobStatus;
 use easel_crds::{Dataset, Model, TrainingJob};
 use easel_facade::catalog::{
@@ -23,6 +24,8 @@ pub struct FakeCluster {
     /// `namespace/model` of each completed upload.
     pub uploaded: Mutex<Vec<String>>,
     pub transfers: Mutex<Vec<(String, Transfer)>>,
+    /// Each write of `status.models`, with the Endpoint's `namespace/name uid`.
+    pub served: Mutex<Vec<(String, Vec<ServedModel>)>>,
     /// What the API server has; `None` while it does not answer.
     pub models: Mutex<Option<Vec<Model>>>,
     /// `namespace/name label` to data.
@@ -66,6 +69,18 @@ impl Cluster for FakeCluster {
         transfer: Transfer,
     ) -> BoxFuture<'a, Result<(), ClusterError>> {
         self.transfers.lock().unwrap().push((format!("{namespace}/{model}"), transfer));
+        Box::pin(async { Ok(()) })
+    }
+
+    fn report_models<'a>(
+        &'a self,
+        namespace: &'a str,
+        endpoint: &'a str,
+        uid: &'a str,
+        models: &'a [ServedModel],
+    ) -> BoxFuture<'a, Result<(), ClusterError>> {
+        let whose = format!("{namespace}/{endpoint} {uid}");
+        self.served.lock().unwrap().push((whose, models.to_vec()));
         Box::pin(async { Ok(()) })
     }
 

@@ -189,6 +189,11 @@ impl Fixture {
         self.feeds.lock().unwrap().models[0].apply(&Event::Apply(parse(yaml)));
     }
 
+    /// Changes an Endpoint, as the watch sees it.
+    pub fn apply_endpoint(&self, yaml: &str) {
+        self.feeds.lock().unwrap().endpoints[0].apply(&Event::Apply(parse(yaml)));
+    }
+
     /// Changes an object that the watch does not see yet.
     pub fn store_model(&self, yaml: &str) {
         let model: Model = parse(yaml);

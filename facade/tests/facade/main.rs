@@ -15,6 +15,8 @@ mod hostile;
 mod imports;
 mod internal;
 mod jobs;
+mod model_states;
+mod networks;
 mod objects;
 mod tasks;
 mod training;

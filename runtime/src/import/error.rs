@@ -4,6 +4,7 @@ use easel_diffusion::InspectError;
 use easel_diffusion::merge::MergeError;
 use easel_diffusion::weights::ConvertError;
 use easel_protocol::FailureReport;
+use easel_protocol::import::ResultTooLarge;
 
 use super::origins::OriginError;
 use super::unpack::UnpackError;
@@ -62,8 +63,8 @@ pub enum ImportError {
     BadPlan { file: String, parts: usize, part_size: u64, size_bytes: u64 },
     #[error("cannot use the working directory for {file}")]
     WorkDirectory { file: String, source: std::io::Error },
-    #[error("the Model has too many files with too long names to report them")]
-    ResultTooLarge,
+    #[error(transparent)]
+    ResultTooLarge(#[from] ResultTooLarge),
 }
 
 impl ImportError {
@@ -97,7 +98,7 @@ impl ImportError {
             Self::Send { .. } | Self::SendRefused { .. } | Self::NoEtag { .. } => "StoreFailed",
             Self::BadPlan { .. } => "StorePlanInvalid",
             Self::WorkDirectory { .. } => "WorkDirectoryUnusable",
-            Self::ResultTooLarge => "ResultTooLarge",
+            Self::ResultTooLarge(_) => "ResultTooLarge",
         }
     }
 
@@ -130,7 +131,7 @@ impl ImportError {
             | Self::MergePanicked { .. }
             | Self::WrongType { .. }
             | Self::UnknownFamily { .. }
-            | Self::ResultTooLarge => false,
+            | Self::ResultTooLarge(_) => false,
         }
     }
 

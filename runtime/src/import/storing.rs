@@ -2,15 +2,18 @@
 
 use std::io::SeekFrom;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
-use easel_protocol::import::{PartDone, PartSlot, StoreDone, StorePlan, StoreRequest};
+use easel_protocol::import::{ImportPhase, PartDone, PartSlot, StoreDone, StorePlan, StoreRequest};
+use futures::TryStreamExt;
 use http::header::{CONTENT_LENGTH, ETAG};
 use tokio::io::{AsyncReadExt, AsyncSeekExt};
 use tokio::time::sleep;
 use tokio_util::io::ReaderStream;
 
 use super::error::ImportError;
+use super::progress::Meter;
 use super::retry::Patience;
 use crate::backoff::Backoff;
 use crate::error::chain;
@@ -24,77 +27,83 @@ const PLANS: u32 = 2;
 /// A part of 64 MiB at 0.2 MB/s.
 const PART_TIMEOUT: Duration = Duration::from_secs(330);
 
-/// Puts the bytes of `path` into the object store, unless they are there already. Returns the key.
-pub(super) async fn store(
-    facade: &Facade,
-    http: &reqwest::Client,
-    patience: Patience,
-    file: &str,
-    path: &Path,
-    received: &Received,
-) -> Result<String, ImportError> {
-    let request = StoreRequest { sha256: received.sha256.clone(), size_bytes: received.size_bytes };
-    let facade_failed = |source| ImportError::Facade { source };
-    let mut plans = 1;
-    loop {
-        let plan = patience.repeat(|| facade.store_import(&request), CallError::retriable).await;
-        let plan = plan.map_err(facade_failed)?;
-        if plan.parts.is_empty() {
-            return Ok(plan.key);
-        }
-        match send_parts(http, file, path, received.size_bytes, &plan).await {
-            Ok(parts) => {
-                let done = StoreDone {
-                    key: plan.key.clone(),
-                    upload_id: plan.upload_id.clone(),
-                    size_bytes: received.size_bytes,
-                    parts,
-                };
-                let completed = patience.repeat(|| facade.complete_import(&done), CallError::retriable).await;
-                return completed.map(|()| plan.key).map_err(facade_failed);
-            }
-            Err(error) if error.retriable() && plans < PLANS => {
-                tracing::warn!(file, error = %chain(&error), "cannot store the file; asking for a new plan");
-                plans += 1;
-            }
-            Err(error) => return Err(error),
-        }
-    }
+/// A file on its way into the object store.
+pub(super) struct Storing<'a> {
+    pub(super) facade: &'a Facade,
+    pub(super) http: &'a reqwest::Client,
+    pub(super) meter: &'a Arc<Meter>,
+    /// With the facade.
+    pub(super) patience: Patience,
+    /// Its name, for messages.
+    pub(super) file: &'a str,
+    pub(super) path: &'a Path,
+    pub(super) received: &'a Received,
 }
 
-async fn send_parts(
-    http: &reqwest::Client,
-    file: &str,
-    path: &Path,
-    size_bytes: u64,
-    plan: &StorePlan,
-) -> Result<Vec<PartDone>, ImportError> {
-    let covered = plan.part_size.saturating_mul(plan.parts.len() as u64);
-    let before_last = plan.part_size.saturating_mul(plan.parts.len() as u64 - 1);
-    if covered < size_bytes || (before_last >= size_bytes && size_bytes > 0) {
-        return Err(ImportError::BadPlan {
-            file: file.to_owned(),
-            parts: plan.parts.len(),
-            part_size: plan.part_size,
-            size_bytes,
-        });
+impl Storing<'_> {
+    /// Puts the bytes into the object store, unless they are there already. Returns the key.
+    pub(super) async fn run(&self) -> Result<String, ImportError> {
+        let Self { facade, patience, received, .. } = *self;
+        let request = StoreRequest { sha256: received.sha256.clone(), size_bytes: received.size_bytes };
+        let facade_failed = |source| ImportError::Facade { source };
+        let mut plans = 1;
+        loop {
+            let plan = patience.repeat(|| facade.store_import(&request), CallError::retriable).await;
+            let plan = plan.map_err(facade_failed)?;
+            if plan.parts.is_empty() {
+                return Ok(plan.key);
+            }
+            match self.send_parts(&plan).await {
+                Ok(parts) => {
+                    let done = StoreDone {
+                        key: plan.key.clone(),
+                        upload_id: plan.upload_id.clone(),
+                        size_bytes: received.size_bytes,
+                        parts,
+                    };
+                    let completed =
+                        patience.repeat(|| facade.complete_import(&done), CallError::retriable).await;
+                    return completed.map(|()| plan.key).map_err(facade_failed);
+                }
+                Err(error) if error.retriable() && plans < PLANS => {
+                    tracing::warn!(
+                        file = self.file,
+                        error = %chain(&error),
+                        "cannot store the file; asking for a new plan"
+                    );
+                    plans += 1;
+                }
+                Err(error) => return Err(error),
+            }
+        }
     }
-    let mut done = Vec::with_capacity(plan.parts.len());
-    let mut offset = 0;
-    for slot in &plan.parts {
-        let length = plan.part_size.min(size_bytes - offset);
-        let part = Part { http, file, path, offset, length, slot };
-        done.push(part.send_with_retries().await?);
-        offset += length;
+
+    async fn send_parts(&self, plan: &StorePlan) -> Result<Vec<PartDone>, ImportError> {
+        let size_bytes = self.received.size_bytes;
+        let covered = plan.part_size.saturating_mul(plan.parts.len() as u64);
+        let before_last = plan.part_size.saturating_mul(plan.parts.len() as u64 - 1);
+        if covered < size_bytes || (before_last >= size_bytes && size_bytes > 0) {
+            return Err(ImportError::BadPlan {
+                file: self.file.to_owned(),
+                parts: plan.parts.len(),
+                part_size: plan.part_size,
+                size_bytes,
+            });
+        }
+        let mut done = Vec::with_capacity(plan.parts.len());
+        let mut offset = 0;
+        for slot in &plan.parts {
+            let length = plan.part_size.min(size_bytes - offset);
+            done.push(Part { whole: self, offset, length, slot }.send_with_retries().await?);
+            offset += length;
+        }
+        Ok(done)
     }
-    Ok(done)
 }
 
 /// One part of a file on its way.
 struct Part<'a> {
-    http: &'a reqwest::Client,
-    file: &'a str,
-    path: &'a Path,
+    whole: &'a Storing<'a>,
     offset: u64,
     length: u64,
     slot: &'a PartSlot,
@@ -120,12 +129,19 @@ impl Part<'_> {
     }
 
     async fn send(&self) -> Result<PartDone, ImportError> {
-        let (file, part) = (self.file.to_owned(), self.slot.part_number);
-        let unusable = |source| ImportError::WorkDirectory { file: self.file.to_owned(), source };
-        let mut content = tokio::fs::File::open(self.path).await.map_err(unusable)?;
+        let (file, part) = (self.whole.file.to_owned(), self.slot.part_number);
+        let unusable = |source| ImportError::WorkDirectory { file: self.whole.file.to_owned(), source };
+        let mut content = tokio::fs::File::open(self.whole.path).await.map_err(unusable)?;
         content.seek(SeekFrom::Start(self.offset)).await.map_err(unusable)?;
+        let (meter, total) = (Arc::clone(self.whole.meter), self.whole.received.size_bytes);
+        let mut sent = self.offset;
         let body = ReaderStream::with_capacity(content.take(self.length), 256 << 10);
+        let body = body.inspect_ok(move |chunk| {
+            sent += chunk.len() as u64;
+            meter.step(ImportPhase::Storing, sent, Some(total));
+        });
         let request = self
+            .whole
             .http
             .put(&self.slot.url)
             // A stream has no length of its own, and S3 takes no chunked bodies.
