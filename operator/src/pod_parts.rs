@@ -1,4 +1,4 @@
-//! What pods of workers and of imports have in common: rights, identity, scratch space.
+//! What all pods of the runtime image have in common: rights, identity, scratch space.
 
 use std::collections::BTreeMap;
 

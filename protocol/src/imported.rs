@@ -55,7 +55,8 @@ pub struct ImportedModel {
     pub thumbnail: Option<ImportedPicture>,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct ImportedFile {
     pub name: String,
     pub key: String,

@@ -1,9 +1,8 @@
 //! The Deployment of the workers.
 
-use easel_crds::common::DeviceClaim;
 use easel_crds::endpoint::RolloutStrategy;
 use k8s_openapi::api::apps::v1::{Deployment, DeploymentSpec, DeploymentStrategy, RollingUpdateDeployment};
-use k8s_openapi::api::core::v1::{PodResourceClaim, PodSpec, PodTemplateSpec, TopologySpreadConstraint};
+use k8s_openapi::api::core::v1::{PodSpec, PodTemplateSpec, TopologySpreadConstraint};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
@@ -67,8 +66,7 @@ fn template(valid: &ValidEndpoint, settings: &Settings) -> PodTemplateSpec {
 fn pod(valid: &ValidEndpoint, settings: &Settings) -> PodSpec {
     let owner = &valid.owner;
     let (container, volumes) = container::build(valid, settings);
-    let claims: Vec<PodResourceClaim> = valid.claims.iter().map(claim).collect();
-    PodSpec {
+    valid.placement.put(PodSpec {
         service_account_name: Some(owner.child_name()),
         automount_service_account_token: Some(false),
         enable_service_links: Some(false),
@@ -78,25 +76,13 @@ fn pod(valid: &ValidEndpoint, settings: &Settings) -> PodSpec {
         }),
         containers: vec![container],
         volumes: Some(volumes),
-        node_selector: (!valid.node_selector.is_empty()).then(|| valid.node_selector.clone()),
-        tolerations: (!valid.tolerations.is_empty()).then(|| valid.tolerations.clone()),
-        priority_class_name: valid.priority_class_name.clone(),
-        resource_claims: (!claims.is_empty()).then_some(claims),
         termination_grace_period_seconds: Some(i64::from(valid.rollout.drain_seconds)),
         topology_spread_constraints: Some(vec![
             spread(valid, "kubernetes.io/hostname"),
             spread(valid, "topology.kubernetes.io/zone"),
         ]),
         ..Default::default()
-    }
-}
-
-fn claim(claim: &DeviceClaim) -> PodResourceClaim {
-    PodResourceClaim {
-        name: claim.name.clone(),
-        resource_claim_name: claim.resource_claim_name.clone(),
-        resource_claim_template_name: claim.resource_claim_template_name.clone(),
-    }
+    })
 }
 
 /// Evenly if there is room; pods of an older template do not count.

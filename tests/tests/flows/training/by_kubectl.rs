@@ -28,7 +28,9 @@ async fn a_lora_from_the_example_is_used_in_the_next_request() {
         let done = complete(&tenant, "flag", 420).await;
         let status = &done.data["status"];
         assert_eq!((&status["step"], &status["totalSteps"]), (&250.into(), &250.into()), "{status}");
-        for field in ["loss", "milliSecondsPerStep", "result", "checkpoint", "losses", "startTime", "completionTime"] {
+        for field in
+            ["loss", "milliSecondsPerStep", "result", "checkpoint", "losses", "startTime", "completionTime"]
+        {
             assert!(!status[field].is_null(), "{field} is in {status}");
         }
         assert_eq!(status["samples"].as_array().map(Vec::len), Some(2), "{status}");
@@ -40,7 +42,11 @@ async fn a_lora_from_the_example_is_used_in_the_next_request() {
 
         let model = tenant.wait_ready("Model", "flag", 5).await;
         assert_eq!(model.data["spec"]["type"], "Lora");
-        assert!(model.data["status"]["triggerWords"].to_string().contains("sks flag"), "{}", model.data["status"]);
+        assert!(
+            model.data["status"]["triggerWords"].to_string().contains("sks flag"),
+            "{}",
+            model.data["status"]
+        );
         let shown = tenant.rest.get("/easel/v1/trainings/flag").await?.json();
         let sample = shown["samples"][0]["url"].as_str().expect("a presigned URL of a sample").to_owned();
         let picture = reqwest::get(&sample).await?.error_for_status()?.bytes().await?;

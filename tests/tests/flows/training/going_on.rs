@@ -114,7 +114,8 @@ async fn a_queue_starts_a_run_and_a_wrong_one_says_why() {
         let name = held.data["status"]["job"].as_str().expect("the Job is named").to_owned();
         let label = jobs.get(&name).await?.metadata.labels.unwrap_or_default();
         assert_eq!(label.get("kueue.x-k8s.io/queue-name").map(String::as_str), Some("gpus"));
-        jobs.patch(&name, &PatchParams::default(), &Patch::Merge(json!({"spec": {"suspend": false}}))).await?;
+        jobs.patch(&name, &PatchParams::default(), &Patch::Merge(json!({"spec": {"suspend": false}})))
+            .await?;
         at_step(&tenant, "queued", 10).await;
 
         tenant.apply(&job("taken", "").replace("modelName: taken", "modelName: easel-demo")).await?;
