@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# `make bench`: the figures that the README speaks of, on this machine. Usage: tools/bench.sh [store] [facade] [engine] [training] [cluster]
+# `make bench`: the figures that the README speaks of, on this machine. Usage: tools/bench.sh [store] [facade] [transfer] [engine] [training] [cluster]
 source "$(dirname "$0")/lib.sh"
 cd "$ROOT"
-parts=${*:-store facade engine training cluster}
+parts=${*:-store facade transfer engine training cluster}
 wants() { [[ " $parts " == *" $1 "* ]]; }
 echo "machine: $(nproc) cores, $(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -1), $(free -g | awk '/^Mem:/{print $2}') GiB"
 tools/deps.sh build cluster test
@@ -14,6 +14,11 @@ fi
 if wants facade; then
   say "facade: POST latency, 50 concurrent callers"
   cargo bench --locked --workspace --bench post_latency </dev/null
+fi
+if wants transfer; then
+  say "transfer: a file from an HTTP server and from versitygw, in one go and through ten kills"
+  cargo_release build --example transfer
+  "$RELEASE_DIR/examples/transfer" </dev/null
 fi
 if wants engine; then
   say "engine: models of real size with random weights (SDXL takes some 16 GiB and minutes)"

@@ -5,6 +5,7 @@ pub mod dataset;
 pub mod failure;
 pub mod generation;
 pub mod import;
+mod imported;
 pub mod sampler;
 pub mod training;
 pub mod worker;

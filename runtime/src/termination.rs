@@ -19,7 +19,7 @@ pub fn write_failure(path: &Path, report: &FailureReport) -> std::io::Result<()>
     std::fs::write(path, fit(report, |report| serde_json::to_string(&report)))
 }
 
-/// Writes the result of an import.
+/// Writes the result of an import; one that succeeded was fitted (`ImportedModel::fitted`).
 ///
 /// # Errors
 /// The file cannot be written.
@@ -59,11 +59,6 @@ pub fn write_check(path: &Path, result: &CheckResult) -> std::io::Result<()> {
         CheckResult::Checked(_) => serde_json::to_string(result)?,
     };
     std::fs::write(path, text)
-}
-
-/// Does a success fit into the message?
-pub fn fits(result: &ImportResult) -> bool {
-    serde_json::to_vec(result).is_ok_and(|json| json.len() <= LIMIT_BYTES)
 }
 
 /// Encodes `report`, with its message halved until the JSON fits: escapes can make six bytes of one.

@@ -177,6 +177,12 @@ priorityClassName: {{ . }}
 - apiGroups: [batch]
   resources: [jobs]
   verbs: [get, list, watch, create, patch, delete]
+{{- if .Values.import.workVolume.enabled }}
+# The volume that an import works on: get, list: is it there; create, patch: it is applied; delete: the import is over.
+- apiGroups: [""]
+  resources: [persistentvolumeclaims]
+  verbs: [get, list, create, patch, delete]
+{{- end }}
 # get, list, watch: why a pod does not start, and the last words of an import.
 - apiGroups: [""]
   resources: [pods]

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use easel_crds::Model;
 use easel_crds::common::UPLOAD_COMPLETED_ANNOTATION;
-use easel_crds::model::ImportStatus;
+use easel_crds::model::{self, ImportStatus};
+use easel_protocol::import::ImportPhase;
 use easel_protocol::worker::AUDIENCE;
 use futures::future::BoxFuture;
 use jiff::Timestamp;
@@ -71,9 +72,10 @@ pub struct Reviewed {
     pub pod: Option<String>,
 }
 
-/// How far the bytes of an import are.
+/// How far an import is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Transfer {
+    pub phase: Option<ImportPhase>,
     pub bytes_done: u64,
     pub bytes_total: Option<u64>,
     pub bytes_per_second: u64,
@@ -214,6 +216,7 @@ impl Cluster for KubeCluster {
     ) -> BoxFuture<'a, Result<(), ClusterError>> {
         Box::pin(async move {
             let import = ImportStatus {
+                phase: transfer.phase.map(phase),
                 bytes_done: Some(transfer.bytes_done),
                 bytes_total: transfer.bytes_total,
                 bytes_per_second: Some(transfer.bytes_per_second),
@@ -275,6 +278,18 @@ impl Cluster for KubeCluster {
     }
 }
 
+/// As the Model's status says it.
+fn phase(phase: ImportPhase) -> model::ImportPhase {
+    match phase {
+        ImportPhase::Fetching => model::ImportPhase::Fetching,
+        ImportPhase::Unpacking => model::ImportPhase::Unpacking,
+        ImportPhase::Converting => model::ImportPhase::Converting,
+        ImportPhase::Merging => model::ImportPhase::Merging,
+        ImportPhase::Checking => model::ImportPhase::Checking,
+        ImportPhase::Storing => model::ImportPhase::Storing,
+    }
+}
+
 fn reviewed(user: UserInfo) -> Option<Reviewed> {
     let pod = user.extra.unwrap_or_default().get(POD_NAME).and_then(|names| names.first().cloned());
     Some(Reviewed { user: user.username?, pod })
@@ -287,7 +302,7 @@ mod tests {
     #[test]
     fn the_time_left_is_known_once_total_and_rate_are() {
         let transfer = |bytes_done, bytes_total, bytes_per_second| {
-            Transfer { bytes_done, bytes_total, bytes_per_second }.eta_seconds()
+            Transfer { phase: None, bytes_done, bytes_total, bytes_per_second }.eta_seconds()
         };
         assert_eq!(transfer(0, Some(100), 30), Some(4));
         assert_eq!(transfer(100, Some(100), 30), Some(0));

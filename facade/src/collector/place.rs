@@ -1,12 +1,13 @@
 //! What an object is, by its key.
 
+use easel_protocol::import::{WEIGHTS_FOLDER, weights_key};
 use easel_store::jobs::Sha256;
 use easel_store::objects::ObjectKey;
 
 /// Everything that is collected begins with this.
 pub(super) const FOLDER: &str = "models/";
-/// Weights, each under its SHA-256.
-pub const HASH_FOLDER: &str = "models/sha256/";
+/// Weights and what belongs to them, each under its SHA-256.
+pub const HASH_FOLDER: &str = WEIGHTS_FOLDER;
 const CLAIM_FOLDER: &str = "models/claims/";
 
 /// What is collected. A namespace may be called `sha256` or `claims`: its uploads are deeper.
@@ -82,7 +83,7 @@ impl Place {
 /// # Panics
 /// Never: hexadecimal digits make a valid key.
 pub fn hash_key(hash: &Sha256) -> ObjectKey {
-    format!("{HASH_FOLDER}{hash}").parse().expect("hexadecimal digits make a valid key")
+    weights_key(&hash.to_string()).parse().expect("hexadecimal digits make a valid key")
 }
 
 pub(super) fn claim_key(hash: &Sha256) -> ObjectKey {

@@ -36,12 +36,16 @@ pub(super) fn names(model: &Model, key: &str) -> bool {
     found
 }
 
-/// Every key that the Model's files have, and every one that its source could lead to: files that are still
+/// Every key that the Model's files and its picture have, and every one that its source could lead to: files that are still
 /// to be imported, and hashes that it expects.
 fn keys_of(model: &Model, found: &mut dyn FnMut(String)) {
     for file in model.status.iter().flat_map(|status| &status.files) {
         found(file.key.clone());
         hash(&file.sha256, found);
+    }
+    if let Some(picture) = model.status.as_ref().and_then(|status| status.thumbnail.as_ref()) {
+        found(picture.key.clone());
+        hash(&picture.sha256, found);
     }
     let namespace = model.namespace().unwrap_or_default();
     for file in model.spec.source.upload.iter().flat_map(|upload| &upload.files) {
@@ -91,11 +95,15 @@ mod tests {
             serde_json::from_value(object).expect("a Model")
         };
         let files = json!({"files": [{"name": "a", "key": "import/a", "sha256": stored, "sizeBytes": 1}]});
+        let shown = "ef".repeat(32);
+        let picture = json!({"thumbnail": {"key": "import/p", "sha256": shown, "mediaType": "image/png",
+            "sizeBytes": 1}});
         let upload = json!({"upload": {"files": [{"name": "a.safetensors"}]}});
         let http = json!({"http": {"url": "https://h/a", "sha256": expected}});
         let linked = json!({"objectStore": {"key": "models/team/other/upload/b"}});
         let cases = [
             (model(upload.clone(), files), vec![format!("models/sha256/{stored}"), "import/a".to_owned()]),
+            (model(upload.clone(), picture), vec![format!("models/sha256/{shown}"), "import/p".to_owned()]),
             (model(upload, json!({})), vec!["models/team/m/upload/a.safetensors".to_owned()]),
             (model(http, json!({})), vec![format!("models/sha256/{expected}")]),
             (model(linked, json!({})), vec!["models/team/other/upload/b".to_owned()]),
@@ -108,6 +116,6 @@ mod tests {
             }
             assert!(!names(model, "models/team/m/upload/b.safetensors"));
         }
-        assert_eq!(all.models, 4);
+        assert_eq!(all.models, 5);
     }
 }

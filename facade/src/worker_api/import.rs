@@ -71,8 +71,8 @@ pub(super) async fn progress(
     let model = own_model(&app, &importer)?;
     // A late word of an import that is over would be written over the operator's.
     if !model.ready.holds {
-        let ImportProgress { bytes_done, bytes_total, bytes_per_second } = progress;
-        let transfer = Transfer { bytes_done, bytes_total, bytes_per_second };
+        let ImportProgress { phase, bytes_done, bytes_total, bytes_per_second } = progress;
+        let transfer = Transfer { phase, bytes_done, bytes_total, bytes_per_second };
         app.cluster.report_import(&model.namespace, &model.name, transfer).await?;
     }
     Ok(StatusCode::NO_CONTENT)

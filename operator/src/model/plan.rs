@@ -15,6 +15,7 @@ use kube::ResourceExt;
 
 use super::inputs::{Input, waits_for};
 use super::result::{JobState, job_state};
+use super::validate::NAME_PART;
 use super::{InvalidModel, ValidModel};
 use crate::children::{Children, sha256_hex};
 use crate::labels::{IMPORT_ROUND, SOURCE_HASH};
@@ -24,8 +25,6 @@ use crate::pods::PodFailure;
 const MAX_ROUNDS: u32 = 8;
 const FIRST_WAIT: Duration = Duration::from_secs(30);
 const LONGEST_WAIT: Duration = Duration::from_secs(1800);
-/// Longest piece of a Model's name in the name of a Job, whose pods carry that name in a label.
-const NAME_PART: usize = 38;
 
 /// What to do. A Job that is named here is kept; all others of the Model are deleted.
 #[derive(Clone, Debug, PartialEq)]
@@ -72,6 +71,15 @@ impl Plan {
             | Self::Store { job, round, .. }
             | Self::BackOff { job, round, .. }
             | Self::Stuck { job, round, .. } => Some((job, *round)),
+        }
+    }
+
+    /// May what the import has fetched be of use yet?
+    pub fn goes_on(&self) -> bool {
+        match self {
+            Self::Run { .. } | Self::BackOff { .. } | Self::Suspended => true,
+            Self::Done | Self::WaitForUpload | Self::WaitForModels(_) => false,
+            Self::Store { .. } | Self::Stuck { .. } => false,
         }
     }
 

@@ -10,6 +10,10 @@ use crate::children::{Owner, sha256_hex};
 use crate::error::Error;
 use crate::labels::Component;
 
+/// Longest piece of a Model's name in the names of children that are named after its source too: a Job's pods carry the
+/// Job's name in a label.
+pub const NAME_PART: usize = 38;
+
 /// A spec that cannot be imported.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidModel {
@@ -51,6 +55,14 @@ pub struct ValidModel {
     /// Its files are still to be sent.
     pub awaits_upload: bool,
     pub suspended: bool,
+}
+
+impl ValidModel {
+    /// Name of the volume that an import of this source works on, if it has one of its own.
+    pub fn work_volume_name(&self) -> String {
+        let name: String = self.owner.name.chars().take(NAME_PART).collect();
+        format!("easel-import-{name}-{}", &self.source_hash[..8])
+    }
 }
 
 /// Checks a Model.

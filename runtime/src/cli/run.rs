@@ -12,7 +12,7 @@ use easel_protocol::import::ImportResult;
 use super::args::{Cli, Command};
 use super::{convert, generate, inspect, jobs, logging, merge, train};
 use crate::engine::{DiffusionEngine, memory_limit_bytes, size_thread_pool};
-use crate::import::{ImportConfig, ImportError, import};
+use crate::import::{ImportConfig, import};
 use crate::worker::{ServeConfig, Shutdown, serve};
 use crate::{net, termination};
 
@@ -97,10 +97,6 @@ fn run_import(config: &ImportConfig) -> Result<(), FailureReport> {
         Ok(Ok(model)) => ImportResult::Succeeded(model),
         Ok(Err(error)) => ImportResult::Failed(error),
         Err(report) => ImportResult::Failed(report),
-    };
-    let result = match result {
-        result if termination::fits(&result) || matches!(result, ImportResult::Failed(_)) => result,
-        _ => ImportResult::Failed(ImportError::ResultTooLarge.report()),
     };
     if let Err(error) = termination::write_import(&config.termination_log, &result) {
         // Without its result the import did not happen, as far as the operator can tell.

@@ -5,13 +5,18 @@ mod config;
 mod content;
 mod error;
 mod fetching;
+mod files;
+mod finished;
 mod flow;
 mod folder;
+mod intake;
+mod keeping;
 mod merging;
 mod origins;
 mod progress;
 mod retry;
 mod storing;
+mod thumbnail;
 mod unpack;
 
 pub use config::ImportConfig;

@@ -9,6 +9,7 @@ mod import_files;
 mod import_guard;
 mod import_http;
 mod import_merges;
+mod import_results;
 mod import_sources;
 mod import_stored;
 mod jobs;
