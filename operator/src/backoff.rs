@@ -35,7 +35,12 @@ impl Backoff {
 }
 
 fn wait(failures: u32) -> Duration {
-    FIRST.saturating_mul(2u32.saturating_pow(failures.saturating_sub(1))).min(LONGEST)
+    doubled(FIRST, LONGEST, failures)
+}
+
+/// `first`, doubled with each time from the second on, up to `longest`.
+pub fn doubled(first: Duration, longest: Duration, time: u32) -> Duration {
+    first.saturating_mul(2u32.saturating_pow(time.saturating_sub(1))).min(longest)
 }
 
 /// `duration` plus up to a fifth of it, so that objects that failed together do not return together.

@@ -47,6 +47,12 @@ impl<'a> Conditions<'a> {
         self.set(type_, why.is_some(), reason, message)
     }
 
+    /// Adds the old condition of a type as it is, if there is one: it speaks of the generation of before.
+    pub fn keep(&mut self, type_: &str) -> &mut Self {
+        self.made.extend(find(self.old, type_).cloned());
+        self
+    }
+
     /// What was made, in the order it was added.
     pub fn finish(self) -> Vec<Condition> {
         self.made

@@ -9,7 +9,7 @@ use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use crate::client::Faults;
 use crate::quantity::Amount;
 
-/// Easel's operator: reconciles Endpoints and Models.
+/// Easel's operator: reconciles Endpoints, Models, TrainingJobs and Datasets.
 ///
 /// Runs in a pod with its ServiceAccount, or anywhere with a kubeconfig (KUBECONFIG). Several may run; the one
 /// that holds the Lease works, the others stand by. SIGTERM ends it in order.
@@ -25,10 +25,10 @@ pub struct Config {
     /// Namespaces whose objects are reconciled, comma separated; empty means all.
     #[arg(long, env = "EASEL_WATCH_NAMESPACES", value_delimiter = ',')]
     pub watch_namespaces: Vec<String>,
-    /// Image of the runtime, for workers on CPUs and for imports.
+    /// Image of the runtime, for workers and trainers on CPUs, for imports and for checks of Datasets.
     #[arg(long, env = "EASEL_RUNTIME_IMAGE")]
     pub runtime_image: String,
-    /// Image of the runtime for workers on GPUs; unset means the same image.
+    /// Image of the runtime for workers and trainers on GPUs; unset means the same image.
     #[arg(long, env = "EASEL_RUNTIME_IMAGE_CUDA")]
     pub runtime_image_cuda: Option<String>,
     /// When the node pulls the runtime's image.
@@ -67,6 +67,16 @@ pub struct Config {
     #[arg(long, env = "EASEL_IMPORT_DEADLINE_SECONDS", default_value_t = 21_600,
           value_parser = clap::value_parser!(i64).range(60..=604_800))]
     pub import_deadline_seconds: i64,
+    /// Disk that a trainer may use: base, pictures, what is encoded of them, and states.
+    #[arg(long, env = "EASEL_TRAINING_WORK_LIMIT", default_value = "64Gi", value_parser = quantity)]
+    pub training_work_limit: Quantity,
+    /// Disk that the check of a Dataset may use.
+    #[arg(long, env = "EASEL_CHECK_WORK_LIMIT", default_value = "4Gi", value_parser = quantity)]
+    pub check_work_limit: Quantity,
+    /// Seconds that the check of a Dataset may take, retries included.
+    #[arg(long, env = "EASEL_CHECK_DEADLINE_SECONDS", default_value_t = 3600,
+          value_parser = clap::value_parser!(i64).range(60..=86_400))]
+    pub check_deadline_seconds: i64,
     /// YAML file with instance types of your own.
     #[arg(long, env = "EASEL_INSTANCE_CATALOGUE")]
     pub instance_catalogue: Option<PathBuf>,

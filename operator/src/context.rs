@@ -30,6 +30,9 @@ pub struct Settings {
     /// Unset: imports work on their pods' own disks.
     pub import_volume: Option<WorkVolume>,
     pub import_deadline_seconds: i64,
+    pub training_work_limit: Quantity,
+    pub check_work_limit: Quantity,
+    pub check_deadline_seconds: i64,
     pub catalogue: Catalogue,
 }
 
@@ -47,6 +50,9 @@ impl Settings {
             import_work_limit: config.import_work_limit.clone(),
             import_volume: config.import_volume(),
             import_deadline_seconds: config.import_deadline_seconds,
+            training_work_limit: config.training_work_limit.clone(),
+            check_work_limit: config.check_work_limit.clone(),
+            check_deadline_seconds: config.check_deadline_seconds,
             catalogue,
         }
     }

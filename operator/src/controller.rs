@@ -1,4 +1,4 @@
-//! What the controllers of both kinds share: which objects they watch, and what surrounds a reconcile (time
+//! What the controllers of all kinds share: which objects they watch, and what surrounds a reconcile (time
 //! limit, metrics, log, back-off).
 
 use std::fmt::Debug;

@@ -2,6 +2,7 @@
 
 use crate::endpoint::InvalidEndpoint;
 use crate::model::InvalidModel;
+use crate::training::InvalidTraining;
 
 /// A failed reconcile. Facts about pods and imports are not errors but part of the status.
 #[derive(Debug, thiserror::Error)]
@@ -29,6 +30,8 @@ pub enum Error {
     Endpoint(#[from] InvalidEndpoint),
     #[error(transparent)]
     Model(#[from] InvalidModel),
+    #[error(transparent)]
+    Training(#[from] InvalidTraining),
 }
 
 impl Error {
@@ -46,6 +49,7 @@ impl Error {
             Self::TimedOut { .. } => "ApiServerTimeout",
             Self::Endpoint(invalid) => invalid.reason(),
             Self::Model(invalid) => invalid.reason(),
+            Self::Training(invalid) => invalid.reason(),
         }
     }
 
@@ -55,7 +59,8 @@ impl Error {
             Self::Read { source, .. } | Self::Apply { source, .. } => api_may_recover(source),
             Self::Delete { source, .. } | Self::Status { source, .. } => api_may_recover(source),
             Self::OldChild { .. } | Self::TimedOut { .. } => true,
-            Self::NameConflict { .. } | Self::Unstored | Self::Endpoint(_) | Self::Model(_) => false,
+            Self::NameConflict { .. } | Self::Unstored => false,
+            Self::Endpoint(_) | Self::Model(_) | Self::Training(_) => false,
         }
     }
 
@@ -65,7 +70,7 @@ impl Error {
             Self::OldChild { .. } => true,
             Self::Read { .. } | Self::Apply { .. } | Self::Delete { .. } | Self::Status { .. } => false,
             Self::NameConflict { .. } | Self::Unstored | Self::TimedOut { .. } => false,
-            Self::Endpoint(_) | Self::Model(_) => false,
+            Self::Endpoint(_) | Self::Model(_) | Self::Training(_) => false,
         }
     }
 
@@ -80,7 +85,8 @@ impl Error {
                 _ => format!("{self}: the API server did not answer"),
             },
             Self::NameConflict { .. } | Self::OldChild { .. } | Self::Unstored => self.to_string(),
-            Self::TimedOut { .. } | Self::Endpoint(_) | Self::Model(_) => self.to_string(),
+            Self::TimedOut { .. } => self.to_string(),
+            Self::Endpoint(_) | Self::Model(_) | Self::Training(_) => self.to_string(),
         }
     }
 }

@@ -17,6 +17,12 @@ pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
 pub const ENDPOINT: &str = "easel.dev/endpoint";
 /// Which Model an object belongs to.
 pub const MODEL: &str = "easel.dev/model";
+/// Which TrainingJob an object belongs to; on the Model that came out, which one made it.
+pub const TRAINING_JOB: &str = "easel.dev/training-job";
+/// Which Dataset an object belongs to.
+pub const DATASET: &str = "easel.dev/dataset";
+/// The queue of Kueue that a Job waits in (Kueue's own label).
+pub const QUEUE_NAME: &str = "kueue.x-k8s.io/queue-name";
 
 /// Finalizer of a Model that something uses.
 pub const MODEL_FINALIZER: &str = "easel.dev/model-bytes";
@@ -29,6 +35,14 @@ pub const TEMPLATE_HASH: &str = "easel.dev/template-hash";
 pub const SOURCE_HASH: &str = "easel.dev/source-hash";
 /// Which Job in a row for the same source, from 1.
 pub const IMPORT_ROUND: &str = "easel.dev/import-round";
+/// Generation of the TrainingJob with which a round began; its Job carries it.
+pub const TRAINING_ROUND: &str = "easel.dev/training-round";
+/// Attempts that were made before a training Job.
+pub const ATTEMPTS_BEFORE: &str = "easel.dev/attempts-before";
+/// Hash of the items that a check Job looks at.
+pub const ITEMS_HASH: &str = "easel.dev/items-hash";
+/// Which check in a row of the same items, from 1.
+pub const CHECK_ROUND: &str = "easel.dev/check-round";
 /// Set on a Model when its upload is complete (by the facade); a new value starts a new import.
 pub const UPLOAD_COMPLETED_AT: &str = "easel.dev/upload-completed-at";
 
@@ -37,6 +51,8 @@ pub const UPLOAD_COMPLETED_AT: &str = "easel.dev/upload-completed-at";
 pub enum Component {
     Endpoint,
     Import,
+    Train,
+    Dataset,
 }
 
 impl Component {
@@ -44,6 +60,8 @@ impl Component {
         match self {
             Self::Endpoint => "endpoint",
             Self::Import => "import",
+            Self::Train => "train",
+            Self::Dataset => "dataset",
         }
     }
 
@@ -52,6 +70,8 @@ impl Component {
         match self {
             Self::Endpoint => ENDPOINT,
             Self::Import => MODEL,
+            Self::Train => TRAINING_JOB,
+            Self::Dataset => DATASET,
         }
     }
 
@@ -118,7 +138,7 @@ mod tests {
     #[test]
     fn the_longest_name_still_fits_a_label() {
         let longest = "n".repeat(45);
-        for component in [Component::Endpoint, Component::Import] {
+        for component in [Component::Endpoint, Component::Import, Component::Train, Component::Dataset] {
             assert!(component.child_name(&longest).len() <= 63);
         }
     }

@@ -17,7 +17,7 @@ use crate::controller::Scope;
 use crate::health::Health;
 use crate::leader::Elector;
 use crate::metrics::Metrics;
-use crate::{endpoint, http, model};
+use crate::{dataset, endpoint, http, model, training};
 
 /// How long reconciles that are under way may take after SIGTERM. Less than the lease's renewal deadline.
 const DRAIN: Duration = Duration::from_secs(8);
@@ -103,7 +103,9 @@ fn start(config: &Config, ctx: &Arc<Ctx>, stop: &CancellationToken) -> JoinSet<(
     for namespace in config.scopes() {
         let scope = Scope { namespace, concurrency: config.concurrency, stop: stop.clone() };
         controllers.spawn(endpoint::controller(ctx.clone(), scope.clone()));
-        controllers.spawn(model::controller(ctx.clone(), scope));
+        controllers.spawn(model::controller(ctx.clone(), scope.clone()));
+        controllers.spawn(dataset::controller(ctx.clone(), scope.clone()));
+        controllers.spawn(training::controller(ctx.clone(), scope));
     }
     controllers
 }

@@ -79,7 +79,11 @@ may() {
 rights_are_narrow() {
   local part
   may operator yes patch endpoints.easel.dev --subresource=status &&
-    may operator yes create deployments.apps && may operator no patch endpoints.easel.dev &&
+    may operator yes create deployments.apps && may operator yes create models.easel.dev &&
+    may operator no create trainingjobs.easel.dev && may operator yes patch trainingjobs.easel.dev --subresource=status &&
+    may facade yes create trainingjobs.easel.dev && may facade yes patch datasets.easel.dev &&
+    may facade no delete trainingjobs.easel.dev && may facade no patch datasets.easel.dev --subresource=status &&
+    may operator no patch endpoints.easel.dev &&
     may facade yes watch apikeys.easel.dev && may facade no create apikeys.easel.dev || return 1
   for part in operator facade; do
     may $part no get secrets && may $part no create pods && may $part no get nodes &&

@@ -91,6 +91,35 @@ rbac_is_explained() {
     END { if (seen < 10) { print seen " rules only"; bad = 1 } exit bad }' "$1" && has_not "$1" '"*"' "pods/exec"
 }
 
+# rule FILE PART RESOURCE: the verbs that a part has on a resource of easel.dev, one per line.
+rule() {
+  awk -v role="name: easel-easel-$2" -v want="$3" '
+    /^kind:/ { mine = 0 } $0 ~ role "$" { mine = 1 }
+    mine && /resources:/ { list = $0; gsub(/.*\[|\].*/, "", list); gsub(/, */, "\n", list); found = 0
+      count = split(list, names, "\n"); for (i = 1; i <= count; i++) if (names[i] == want) found = 1 }
+    mine && found && /verbs:/ { verbs = $0; gsub(/.*\[|\].*/, "", verbs); gsub(/, */, "\n", verbs); print verbs; found = 0 }
+  ' "$1" | sort -u
+}
+
+# Each part may write what it makes and reports, and nothing else of a training.
+rights_are_divided() {
+  local want got
+  while read -r part resource want; do
+    got=$(rule "$1" "$part" "$resource" | paste -sd , -)
+    [ "$got" = "$want" ] || { echo "$part on $resource: $got, not $want"; return 1; }
+  done <<'RIGHTS'
+operator trainingjobs get,list,watch
+operator datasets get,list,watch
+operator trainingjobs/status patch
+operator datasets/status patch
+operator models create,get,list,patch,watch
+facade trainingjobs create,get,list,patch,watch
+facade datasets create,get,list,patch,watch
+facade trainingjobs/status patch
+facade models get,list,patch,watch
+RIGHTS
+}
+
 test_render() {
   local default=$work/default.yaml all=$work/all.yaml
   ok "helm lint" helm lint --strict "$chart"
@@ -115,6 +144,10 @@ test_render() {
     "value: sqlite:///data/jobs.db" "runAsNonRoot: true" "readOnlyRootFilesystem: true" "drop: [ALL]" "type: RuntimeDefault"
   ok "by default bytes that no Model needs are deleted" has "$default" "value: delete" "name: EASEL_GC_GRACE_SECONDS"
   ok "garbage is only counted if that is asked for" has "$all" "value: dry-run"
+  ok "trainings and checks have room and time" has "$default" "name: EASEL_TRAINING_WORK_LIMIT" 'value: "64Gi"' \
+    "name: EASEL_CHECK_DEADLINE_SECONDS" 'value: "3600"'
+  ok "their room and time are as asked" has "$all" 'value: "200Gi"' 'value: "8Gi"' 'value: "600"'
+  ok "only the facade makes trainings, only the operator Models" rights_are_divided "$default"
   ok "by default nobody reads Secrets" has_not "$default" "resources: [secrets]" "kind: Ingress" "kind: HTTPRoute" "kind: ServiceMonitor"
   ok "by default imports work on their pods' disks, and nobody makes volumes for them" has_not "$default" \
     "resources: [persistentvolumeclaims]" "EASEL_IMPORT_VOLUME"
@@ -127,7 +160,7 @@ test_render() {
 
   local unknown="additional properties 'none' not allowed"
   local section
-  for section in "" images. images.runtime. operator. operator.resources. facade. facade.service. persistence. database. \
+  for section in "" images. images.runtime. operator. operator.resources. facade. facade.service. persistence. database. training. \
     s3. import. import.workVolume. logging. apiKey. ingress. httpRoute. networkPolicy. podDisruptionBudget. metrics.serviceMonitor. metrics.prometheusRule.; do
     refused "an unknown value ${section}none is refused" "$unknown" render --set "${section}none=1"
   done

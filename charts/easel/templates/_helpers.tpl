@@ -141,25 +141,21 @@ priorityClassName: {{ . }}
 {{- define "easel.operatorRules" -}}
 # get, list, watch: what is to be reconciled.
 - apiGroups: [easel.dev]
-  resources: [endpoints, models]
+  resources: [endpoints, models, trainingjobs, datasets]
   verbs: [get, list, watch]
-# patch: the finalizer of a Model that something uses.
+# patch: the finalizer of a Model that something uses; create: the Model that a TrainingJob ends in.
 - apiGroups: [easel.dev]
   resources: [models]
-  verbs: [patch]
-# get, list, watch: which Models they train from.
-- apiGroups: [easel.dev]
-  resources: [trainingjobs]
-  verbs: [get, list, watch]
+  verbs: [create, patch]
 # patch: status is server-side applied.
 - apiGroups: [easel.dev]
-  resources: [endpoints/status, models/status]
+  resources: [endpoints/status, models/status, trainingjobs/status, datasets/status]
   verbs: [patch]
 # update: an owner reference that blocks the owner's deletion is only accepted from who may do this.
 - apiGroups: [easel.dev]
-  resources: [endpoints/finalizers, models/finalizers]
+  resources: [endpoints/finalizers, models/finalizers, trainingjobs/finalizers, datasets/finalizers]
   verbs: [update]
-# The children of an Endpoint. get, list, watch: to see what is there and what others changed; create and patch:
+# The children of all kinds. get, list, watch: to see what is there and what others changed; create and patch:
 # server-side apply, which needs both; delete: those that a changed spec no longer has.
 - apiGroups: [apps]
   resources: [deployments]
@@ -173,7 +169,8 @@ priorityClassName: {{ . }}
 - apiGroups: [networking.k8s.io]
   resources: [networkpolicies]
   verbs: [get, list, watch, create, patch, delete]
-# The import of a Model: as above; delete also ends the import of a source that was changed.
+# Imports, trainings and checks of Datasets: as above; patch also holds a training and lets it go on; delete also ends
+# the import of a source that was changed.
 - apiGroups: [batch]
   resources: [jobs]
   verbs: [get, list, watch, create, patch, delete]
@@ -183,7 +180,7 @@ priorityClassName: {{ . }}
   resources: [persistentvolumeclaims]
   verbs: [get, list, create, patch, delete]
 {{- end }}
-# get, list, watch: why a pod does not start, and the last words of an import.
+# get, list, watch: why a pod does not start, and the last words of an import, a training or a check.
 - apiGroups: [""]
   resources: [pods]
   verbs: [get, list, watch]
@@ -197,15 +194,23 @@ priorityClassName: {{ . }}
 {{- define "easel.facadeRules" -}}
 # get, list, watch: the catalogue of what a key may name; kept in memory.
 - apiGroups: [easel.dev]
-  resources: [endpoints, models, apikeys]
+  resources: [endpoints, models, apikeys, trainingjobs, datasets]
   verbs: [get, list, watch]
+# create, patch: what clients of the REST APIs train, and on what; patch also holds a training.
+- apiGroups: [easel.dev]
+  resources: [trainingjobs, datasets]
+  verbs: [create, patch]
 # patch: the annotation that says that an upload is complete.
 - apiGroups: [easel.dev]
   resources: [models]
   verbs: [patch]
-# patch: the progress of an import.
+# patch: the progress of an import and of a training.
 - apiGroups: [easel.dev]
-  resources: [models/status]
+  resources: [models/status, trainingjobs/status]
+  verbs: [patch]
+# patch: which models the workers hold.
+- apiGroups: [easel.dev]
+  resources: [endpoints/status]
   verbs: [patch]
 {{- if .Values.import.sourceSecrets }}
 # get: headers, tokens and keys of sources, by the name that the Model gives; never list or watch.

@@ -1,4 +1,4 @@
-//! Children: objects that the operator makes for an Endpoint or a Model. How one is compared with what is
+//! Children: objects that the operator makes for one of the kinds that it reconciles. How one is compared with what is
 //! live, applied, and removed; which ones there are is the business of the kinds' own folders.
 
 mod apply;

@@ -5,7 +5,7 @@ use kube::{Resource, ResourceExt};
 
 use crate::labels::Component;
 
-/// An Endpoint or Model as the owner of children.
+/// An Endpoint, Model, TrainingJob or Dataset as the owner of children.
 #[derive(Clone, Debug)]
 pub struct Owner {
     pub component: Component,

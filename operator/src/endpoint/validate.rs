@@ -1,45 +1,32 @@
 //! What the API server's rules cannot check: the catalogue, and amounts against one another. Pure.
 
-use std::collections::BTreeMap;
-
 use easel_crds::Endpoint;
-use easel_crds::common::{Device, DeviceClaim, Precision, Resources};
+use easel_crds::common::Precision;
 use easel_crds::endpoint::{Autoscaling, AutoscalingMode, EndpointSpec, Rollout};
-use k8s_openapi::api::core::v1::{ResourceClaim, ResourceRequirements, Toleration};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 
-use crate::catalogue::{Catalogue, GPU_RESOURCE};
+use crate::catalogue::Catalogue;
 use crate::children::Owner;
 use crate::error::Error;
 use crate::labels::Component;
+use crate::placement::{InvalidPlacement, Placement, Wanted, place};
 use crate::quantity::Amount;
-
-/// Suggestions in a message; more than this nobody reads.
-const SUGGESTIONS: usize = 12;
 
 /// A spec that no worker can be made of.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidEndpoint {
-    #[error("spec.instanceType {name} is not in the operator's catalogue; it has {known}")]
-    UnknownInstanceType { name: String, known: String },
-    #[error("{field} is \"{value}\", which is no quantity such as 500m or 4Gi")]
-    Quantity { field: String, value: String },
-    #[error("spec.resources requests {request} of {name}, more than its limit of {limit}")]
-    AboveLimit { name: String, request: String, limit: String },
-    #[error(
-        "spec.device is Cuda, but the pods get no GPU: name an instanceType with one, set \
-         resources.limits[{GPU_RESOURCE}], or give resourceClaims"
-    )]
-    DeviceWithoutGpu,
+    #[error(transparent)]
+    Placement(#[from] InvalidPlacement),
+    #[error("spec.cache.sizeLimit is \"{value}\", which is no quantity such as 20Gi")]
+    CacheLimit { value: String },
 }
 
 impl InvalidEndpoint {
     /// Stable CamelCase word.
     pub fn reason(&self) -> &'static str {
         match self {
-            Self::UnknownInstanceType { .. } => "UnknownInstanceType",
-            Self::Quantity { .. } | Self::AboveLimit { .. } => "InvalidResources",
-            Self::DeviceWithoutGpu => "DeviceWithoutGpu",
+            Self::Placement(invalid) => invalid.reason(),
+            Self::CacheLimit { .. } => "InvalidResources",
         }
     }
 }
@@ -50,15 +37,12 @@ pub struct ValidEndpoint {
     pub owner: Owner,
     /// Pods to run; 0 while suspended.
     pub replicas: i32,
-    pub device: Device,
+    pub placement: Placement,
     pub precision: Precision,
-    pub resources: ResourceRequirements,
-    pub claims: Vec<DeviceClaim>,
-    pub node_selector: BTreeMap<String, String>,
-    pub tolerations: Vec<Toleration>,
-    pub priority_class_name: Option<String>,
     pub rollout: Rollout,
     pub cache_limit: Quantity,
+    /// The claim that the cache is on; `None`: scratch space of the pod.
+    pub cache_claim: Option<String>,
     /// What the worker may keep in the cache: a little less than the volume's limit.
     pub cache_bytes: u64,
 }
@@ -70,120 +54,32 @@ pub struct ValidEndpoint {
 pub fn validate(endpoint: &Endpoint, catalogue: &Catalogue) -> Result<ValidEndpoint, Error> {
     let owner = Owner::of(endpoint, Component::Endpoint).ok_or(Error::Unstored)?;
     let spec = &endpoint.spec;
-    let placement = placement(spec, catalogue)?;
-    let device = spec.device.unwrap_or(placement.device);
-    if device == Device::Cuda && !has_gpu(&placement.resources) && spec.resource_claims.is_empty() {
-        return Err(InvalidEndpoint::DeviceWithoutGpu.into());
-    }
-    let mut node_selector = placement.node_selector;
-    node_selector.extend(spec.node_selector.clone());
-    let mut tolerations = spec.tolerations.clone();
-    tolerations.extend(placement.tolerations);
+    let wanted = Wanted {
+        instance_type: spec.instance_type.as_deref(),
+        resources: spec.resources.as_ref(),
+        claims: &spec.resource_claims,
+        node_selector: &spec.node_selector,
+        tolerations: &spec.tolerations,
+        priority_class_name: spec.priority_class_name.as_deref(),
+        device: spec.device,
+    };
     Ok(ValidEndpoint {
         owner,
         replicas: desired_replicas(spec),
-        device,
+        placement: place(&wanted, catalogue).map_err(InvalidEndpoint::from)?,
         precision: spec.precision,
-        resources: with_claims(placement.resources, &spec.resource_claims),
-        claims: spec.resource_claims.clone(),
-        node_selector,
-        tolerations,
-        priority_class_name: spec.priority_class_name.clone(),
         rollout: spec.rollout.clone(),
         cache_bytes: cache_bytes(&spec.cache.size_limit)?,
         cache_limit: spec.cache.size_limit.clone(),
+        cache_claim: spec.cache.volume.as_ref().map(|volume| volume.claim_name.clone()),
     })
-}
-
-struct Placement {
-    resources: ResourceRequirements,
-    device: Device,
-    node_selector: BTreeMap<String, String>,
-    tolerations: Vec<Toleration>,
-}
-
-fn placement(spec: &EndpointSpec, catalogue: &Catalogue) -> Result<Placement, InvalidEndpoint> {
-    if let Some(resources) = &spec.resources {
-        let resources = checked(resources)?;
-        let device = if has_gpu(&resources) { Device::Cuda } else { Device::Cpu };
-        let tolerations = gpu_toleration(device);
-        return Ok(Placement { resources, device, node_selector: BTreeMap::new(), tolerations });
-    }
-    let name = spec.instance_type.as_deref();
-    let Some(instance) = catalogue.get(name) else {
-        let name = name.unwrap_or_default().to_owned();
-        let mut known: Vec<&str> = catalogue.suggestions(&name);
-        let more = if known.len() > SUGGESTIONS { ", …" } else { "" };
-        known.truncate(SUGGESTIONS);
-        let known = format!("{}{more}", known.join(", "));
-        return Err(InvalidEndpoint::UnknownInstanceType { name, known });
-    };
-    let mut tolerations = instance.tolerations.clone();
-    tolerations.extend(gpu_toleration(instance.device()));
-    Ok(Placement {
-        resources: instance.resources(),
-        device: instance.device(),
-        node_selector: instance.node_selector.clone(),
-        tolerations,
-    })
-}
-
-fn checked(resources: &Resources) -> Result<ResourceRequirements, InvalidEndpoint> {
-    for (list, amounts) in [("requests", &resources.requests), ("limits", &resources.limits)] {
-        for (name, amount) in amounts {
-            let field = || format!("spec.resources.{list}[{name}]");
-            amount_of(amount, field)?;
-        }
-    }
-    for (name, request) in &resources.requests {
-        let Some(limit) = resources.limits.get(name) else { continue };
-        if Amount::parse(&request.0) > Amount::parse(&limit.0) {
-            let (request, limit) = (request.0.clone(), limit.0.clone());
-            return Err(InvalidEndpoint::AboveLimit { name: name.clone(), request, limit });
-        }
-    }
-    let given = |list: &BTreeMap<String, Quantity>| (!list.is_empty()).then(|| list.clone());
-    Ok(ResourceRequirements {
-        requests: given(&resources.requests),
-        limits: given(&resources.limits),
-        claims: None,
-    })
-}
-
-fn amount_of(quantity: &Quantity, field: impl FnOnce() -> String) -> Result<Amount, InvalidEndpoint> {
-    Amount::parse(&quantity.0)
-        .ok_or_else(|| InvalidEndpoint::Quantity { field: field(), value: quantity.0.clone() })
 }
 
 fn cache_bytes(limit: &Quantity) -> Result<u64, InvalidEndpoint> {
-    let bytes = amount_of(limit, || "spec.cache.sizeLimit".to_owned())?.units();
+    let wrong = || InvalidEndpoint::CacheLimit { value: limit.0.clone() };
+    let bytes = Amount::parse(&limit.0).ok_or_else(wrong)?.units();
     // The kubelet evicts a pod above the limit, and counts directories and unfinished files too.
     Ok(u64::try_from(bytes - bytes / 20).unwrap_or(0))
-}
-
-fn has_gpu(resources: &ResourceRequirements) -> bool {
-    resources.limits.as_ref().is_some_and(|limits| limits.contains_key(GPU_RESOURCE))
-}
-
-/// Nodes with GPUs usually carry this taint.
-fn gpu_toleration(device: Device) -> Vec<Toleration> {
-    if device == Device::Cpu {
-        return Vec::new();
-    }
-    vec![Toleration {
-        key: Some(GPU_RESOURCE.to_owned()),
-        operator: Some("Exists".to_owned()),
-        effect: Some("NoSchedule".to_owned()),
-        ..Default::default()
-    }]
-}
-
-fn with_claims(mut resources: ResourceRequirements, claims: &[DeviceClaim]) -> ResourceRequirements {
-    if !claims.is_empty() {
-        let names = claims.iter().map(|claim| ResourceClaim { name: claim.name.clone(), request: None });
-        resources.claims = Some(names.collect());
-    }
-    resources
 }
 
 /// The number of pods; within the autoscaler's bounds where there is a built-in one.
@@ -199,6 +95,8 @@ fn desired_replicas(spec: &EndpointSpec) -> i32 {
 
 #[cfg(test)]
 mod tests {
+    use easel_crds::common::Device;
+
     use super::*;
     use crate::endpoint::build::testing::{endpoint, endpoint_from};
 
@@ -243,7 +141,8 @@ mod tests {
         ];
         for (spec, device, tolerations) in cases {
             let valid = check(spec).expect(spec);
-            assert_eq!((valid.device, valid.tolerations.len()), (device, tolerations), "{spec}");
+            let placement = valid.placement;
+            assert_eq!((placement.device, placement.tolerations.len()), (device, tolerations), "{spec}");
         }
     }
 

@@ -1,8 +1,9 @@
 //! What leads to a look at a Model: itself, its ServiceAccount and Jobs, their pods, and the Endpoints,
-//! TrainingJobs and merges that use it or did.
+//! TrainingJobs and merges that use it or did, and the TrainingJob that makes it.
 
 use std::sync::Arc;
 
+use easel_crds::common::condition::FAILED;
 use easel_crds::{Endpoint, Model, TrainingJob};
 use futures::StreamExt;
 use k8s_openapi::api::batch::v1::Job;
@@ -13,6 +14,7 @@ use kube::runtime::watcher;
 
 use super::reconcile;
 use super::users::Uses;
+use crate::conditions::is_true;
 use crate::context::Ctx;
 use crate::controller::{Scope, after_error, children_of, guarded, labelled_owner, log_result};
 use crate::labels::Component;
@@ -34,7 +36,9 @@ pub async fn controller(ctx: Arc<Ctx>, scope: Scope) {
             used_by(&store, &endpoint)
         })
         .watches(scope.api::<TrainingJob>(&client), watcher::Config::default(), move |training| {
-            used_by(&of_trainings, &training)
+            let mut concerned = used_by(&of_trainings, &training);
+            concerned.extend(made_by(&of_trainings, &training));
+            concerned
         })
         .watches(scope.api::<Model>(&client), watcher::Config::default(), move |model| {
             let mut concerned = used_by(&of_merges, &model);
@@ -62,6 +66,21 @@ fn used_by<K: Uses>(store: &Store<Model>, user: &K) -> Vec<ObjectRef<Model>> {
         // end: a Model that waits to be deleted looks at each change of its users.
         let waits = told && model.metadata.deletion_timestamp.is_some();
         model.namespace() == namespace && (waits || user.uses(&model.name_any()) != told)
+    };
+    store.state_filter(concerned).iter().map(|model| ObjectRef::from_obj(&**model)).collect()
+}
+
+/// The Models that are to be the result of a TrainingJob which has come to an end: what a trainer reports on its way
+/// concerns nobody here.
+fn made_by(store: &Store<Model>, training: &TrainingJob) -> Vec<ObjectRef<Model>> {
+    let (name, namespace) = (training.name_any(), training.namespace());
+    let status = training.status.clone().unwrap_or_default();
+    let (result, failed) = (status.result, is_true(&status.conditions, FAILED));
+    let concerned = |model: &Model| {
+        let source = model.spec.source.training_job.as_ref();
+        let mut stored = model.status.iter().flat_map(|status| &status.files);
+        let new = result.as_ref().is_some_and(|result| !stored.any(|file| file.sha256 == result.sha256));
+        model.namespace() == namespace && source.is_some_and(|source| source.name == name) && (new || failed)
     };
     store.state_filter(concerned).iter().map(|model| ObjectRef::from_obj(&**model)).collect()
 }

@@ -8,6 +8,7 @@ use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod, ServiceAccount};
 
 use super::inputs::{Input, inputs};
+use super::training::{Training, training};
 use super::users::users;
 use crate::children::{Children, Owner, list};
 use crate::context::Ctx;
@@ -25,6 +26,8 @@ pub struct References {
     pub users: Vec<KindRef>,
     /// What this Model is merged from.
     pub inputs: Vec<Input>,
+    /// What the TrainingJob that makes this Model has come to.
+    pub training: Option<Training>,
 }
 
 /// Reads all of it.
@@ -39,14 +42,15 @@ pub async fn dereference(model: &Model, owner: &Owner, ctx: &Ctx) -> Result<Refe
             None => Ok(Children { live: Vec::new() }),
         }
     };
-    let (service_accounts, jobs, work_volumes, users, inputs) = tokio::try_join!(
+    let (service_accounts, jobs, work_volumes, users, inputs, training) = tokio::try_join!(
         list(client, owner),
         list(client, owner),
         work_volumes,
         users(owner, client, &ctx.models),
-        inputs(model, owner, client)
+        inputs(model, owner, client),
+        training(model, owner, client)
     )?;
     // After the Jobs: a Job that has ended was read, so its pod is read with its last words.
     let pods = list::<Pod>(client, owner).await?;
-    Ok(References { service_accounts, jobs, work_volumes, pods: pods.live, users, inputs })
+    Ok(References { service_accounts, jobs, work_volumes, pods: pods.live, users, inputs, training })
 }

@@ -116,6 +116,10 @@ fn describe(name: &str, plan: &Plan, status: &ModelStatus) -> (Standing, String,
                 format!("cannot be merged yet: {what}"),
             );
         }
+        Plan::WaitForTraining(why) => {
+            let message = format!("cannot be imported yet: {why}");
+            return (Standing::Working, "WaitingForTraining".to_owned(), message);
+        }
         Plan::Suspended => {
             (Standing::Resting, "Suspended", "spec.suspend is set: nothing is imported".to_owned())
         }
@@ -169,9 +173,8 @@ fn failure(plan: &Plan) -> Option<&PodFailure> {
     match plan {
         Plan::Run { trouble, .. } => trouble.as_ref(),
         Plan::BackOff { failure, .. } | Plan::Stuck { failure, .. } => Some(failure),
-        Plan::Done | Plan::WaitForUpload | Plan::WaitForModels(_) | Plan::Suspended | Plan::Store { .. } => {
-            None
-        }
+        Plan::Done | Plan::WaitForUpload | Plan::WaitForModels(_) | Plan::WaitForTraining(_) => None,
+        Plan::Suspended | Plan::Store { .. } => None,
     }
 }
 

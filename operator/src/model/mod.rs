@@ -10,6 +10,7 @@ mod inputs;
 mod plan;
 mod reconcile;
 mod result;
+mod training;
 mod update_status;
 mod users;
 mod validate;

@@ -14,10 +14,10 @@ use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
 
 use super::inputs::{Input, waits_for};
-use super::result::{JobState, job_state};
-use super::validate::NAME_PART;
 use super::{InvalidModel, ValidModel};
-use crate::children::{Children, sha256_hex};
+use crate::backoff::doubled;
+use crate::children::Children;
+use crate::jobs::{JobState, job_name, job_state};
 use crate::labels::{IMPORT_ROUND, SOURCE_HASH};
 use crate::pods::PodFailure;
 
@@ -34,6 +34,8 @@ pub enum Plan {
     WaitForUpload,
     /// For Models that are to be merged; the sentence says which, and why.
     WaitForModels(String),
+    /// For the result of a TrainingJob; the sentence says why there is none.
+    WaitForTraining(String),
     Suspended,
     /// The Job of this round has to exist and to end.
     Run {
@@ -66,7 +68,8 @@ impl Plan {
     /// The Job that is to stay, with its round.
     pub fn job(&self) -> Option<(&str, u32)> {
         match self {
-            Self::Done | Self::WaitForUpload | Self::WaitForModels(_) | Self::Suspended => None,
+            Self::Done | Self::WaitForUpload | Self::WaitForModels(_) => None,
+            Self::WaitForTraining(_) | Self::Suspended => None,
             Self::Run { job, round, .. }
             | Self::Store { job, round, .. }
             | Self::BackOff { job, round, .. }
@@ -79,7 +82,7 @@ impl Plan {
         match self {
             Self::Run { .. } | Self::BackOff { .. } | Self::Suspended => true,
             Self::Done | Self::WaitForUpload | Self::WaitForModels(_) => false,
-            Self::Store { .. } | Self::Stuck { .. } => false,
+            Self::WaitForTraining(_) | Self::Store { .. } | Self::Stuck { .. } => false,
         }
     }
 
@@ -89,7 +92,8 @@ impl Plan {
             Self::BackOff { until, .. } => {
                 Some(Duration::try_from(until.duration_since(now)).unwrap_or(Duration::ZERO))
             }
-            Self::Done | Self::WaitForUpload | Self::WaitForModels(_) | Self::Suspended => None,
+            Self::Done | Self::WaitForUpload | Self::WaitForModels(_) => None,
+            Self::WaitForTraining(_) | Self::Suspended => None,
             Self::Run { .. } | Self::Store { .. } | Self::Stuck { .. } => None,
         }
     }
@@ -116,6 +120,9 @@ pub fn plan(
     if valid.awaits_upload {
         return Ok(Plan::WaitForUpload);
     }
+    if let Some(why) = &valid.awaits_training {
+        return Ok(Plan::WaitForTraining(why.clone()));
+    }
     if valid.suspended {
         return Ok(Plan::Suspended);
     }
@@ -127,7 +134,7 @@ pub fn plan(
     let (name, round) = (job.name_any(), round_of(job));
     Ok(match job_state(job, pods) {
         JobState::Running { trouble } => Plan::Run { job: name, round, trouble },
-        JobState::Succeeded(imported) => Plan::Store { job: name, round, imported },
+        JobState::Succeeded { result: imported, .. } => Plan::Store { job: name, round, imported },
         JobState::Failed { failure, .. } if !failure.retriable => Plan::Stuck { job: name, round, failure },
         JobState::Failed { failure, .. } if round >= MAX_ROUNDS => Plan::Stuck { job: name, round, failure },
         JobState::Failed { failure, at } => {
@@ -142,11 +149,11 @@ pub fn plan(
 }
 
 fn run(valid: &ValidModel, round: u32) -> Plan {
-    Plan::Run { job: job_name(valid, round), round, trouble: None }
+    Plan::Run { job: job_of(valid, round), round, trouble: None }
 }
 
 fn wait(round: u32) -> Duration {
-    FIRST_WAIT.saturating_mul(2u32.saturating_pow(round.saturating_sub(1))).min(LONGEST_WAIT)
+    doubled(FIRST_WAIT, LONGEST_WAIT, round)
 }
 
 /// The round that a Job's annotation names.
@@ -154,11 +161,9 @@ fn round_of(job: &Job) -> u32 {
     job.annotations().get(IMPORT_ROUND).and_then(|round| round.parse().ok()).unwrap_or(1)
 }
 
-/// Name of the Job of a round: the same for the same source, another for every other one.
-fn job_name(valid: &ValidModel, round: u32) -> String {
-    let digest = sha256_hex(format!("{}/{round}", valid.source_hash).as_bytes());
-    let name: String = valid.owner.name.chars().take(NAME_PART).collect();
-    format!("easel-import-{name}-{}", &digest[..8])
+/// Name of the Job of a round.
+fn job_of(valid: &ValidModel, round: u32) -> String {
+    job_name(&valid.owner, &format!("{}/{round}", valid.source_hash))
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ use super::dereference::dereference;
 use super::derive_status::derive_status;
 use super::finalizer::{hold, release};
 use super::plan::plan;
+use super::training::of_training;
 use super::update_status::update_status;
 use super::validate::validate;
 use crate::children::Owner;
@@ -49,7 +50,7 @@ async fn run(model: &Model, ctx: &Ctx, now: Timestamp) -> Result<Applied, Error>
     let refs = dereference(model, &owner, ctx).await?;
     // Before the spec is judged: bytes of a former one may be in use.
     hold(&ctx.client, model, !refs.users.is_empty()).await?;
-    let valid = validate(model)?;
+    let valid = of_training(validate(model)?, refs.training.as_ref(), model.status.as_ref());
     let plan = plan(&valid, model.status.as_ref(), &refs.jobs, &refs.pods, &refs.inputs, now)?;
     let built = build(&valid, &plan, &ctx.settings);
     apply(ctx, &valid, refs, plan, built).await

@@ -8,22 +8,15 @@ use serde_json::json;
 
 use crate::children::{Owner, sha256_hex};
 use crate::error::Error;
+use crate::jobs::job_name;
 use crate::labels::Component;
-
-/// Longest piece of a Model's name in the names of children that are named after its source too: a Job's pods carry the
-/// Job's name in a label.
-pub const NAME_PART: usize = 38;
 
 /// A spec that cannot be imported.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidModel {
     #[error(
-        "spec.source.{kind} cannot be imported by this version of Easel; it can import upload, objectStore, s3, http, \
-         huggingFace, civitai, volume and merge"
-    )]
-    SourceNotSupported { kind: &'static str },
-    #[error(
-        "spec.source names no source; set one of upload, objectStore, s3, http, huggingFace, civitai, volume and merge"
+        "spec.source names no source; set one of upload, objectStore, s3, http, huggingFace, civitai, volume, merge and \
+         trainingJob"
     )]
     NoSource,
     #[error(
@@ -37,7 +30,6 @@ impl InvalidModel {
     /// Stable CamelCase word.
     pub fn reason(&self) -> &'static str {
         match self {
-            Self::SourceNotSupported { .. } => "SourceNotSupported",
             Self::NoSource => "NoSource",
             Self::UnfitInput { .. } => "UnfitInput",
         }
@@ -54,14 +46,15 @@ pub struct ValidModel {
     pub volume_claim: Option<String>,
     /// Its files are still to be sent.
     pub awaits_upload: bool,
+    /// Its training has no result; the sentence says why.
+    pub awaits_training: Option<String>,
     pub suspended: bool,
 }
 
 impl ValidModel {
     /// Name of the volume that an import of this source works on, if it has one of its own.
     pub fn work_volume_name(&self) -> String {
-        let name: String = self.owner.name.chars().take(NAME_PART).collect();
-        format!("easel-import-{name}-{}", &self.source_hash[..8])
+        job_name(&self.owner, &self.source_hash)
     }
 }
 
@@ -83,6 +76,7 @@ pub fn validate(model: &Model) -> Result<ValidModel, Error> {
         source_hash: sha256_hex(identity.to_string().as_bytes()),
         volume_claim: source.volume.as_ref().map(|volume| volume.claim_name.clone()),
         awaits_upload: source.upload.is_some() && completed_at.is_none(),
+        awaits_training: None,
         suspended: model.spec.suspend,
         owner,
     })
@@ -93,7 +87,7 @@ pub fn validate(model: &Model) -> Result<ValidModel, Error> {
 fn importable(source: &ModelSource) -> Result<(), InvalidModel> {
     let ModelSource { upload, object_store, http, s3, hugging_face, civitai, volume, merge, training_job } =
         source;
-    let fetched = [
+    let known = [
         upload.is_some(),
         object_store.is_some(),
         http.is_some(),
@@ -102,14 +96,9 @@ fn importable(source: &ModelSource) -> Result<(), InvalidModel> {
         civitai.is_some(),
         volume.is_some(),
         merge.is_some(),
+        training_job.is_some(),
     ];
-    if fetched.contains(&true) {
-        return Ok(());
-    }
-    match training_job {
-        Some(_) => Err(InvalidModel::SourceNotSupported { kind: "trainingJob" }),
-        None => Err(InvalidModel::NoSource),
-    }
+    if known.contains(&true) { Ok(()) } else { Err(InvalidModel::NoSource) }
 }
 
 #[cfg(test)]
@@ -120,14 +109,9 @@ mod tests {
     const UPLOAD: &str = "{upload: {files: [{name: a.safetensors}]}}";
 
     #[test]
-    fn sources_that_cannot_be_imported_say_so() {
-        let cases = [("{trainingJob: {name: a}}", "trainingJob")];
-        for (source, kind) in cases {
-            let error = validate(&model(source)).expect_err(source);
-            assert_eq!((error.reason(), error.retriable()), ("SourceNotSupported", false));
-            assert!(error.to_string().starts_with(&format!("spec.source.{kind} cannot")), "{error}");
-        }
-        assert_eq!(validate(&model("{}")).expect_err("no source").reason(), "NoSource");
+    fn a_model_without_a_source_says_so() {
+        let error = validate(&model("{}")).expect_err("no source");
+        assert_eq!((error.reason(), error.retriable()), ("NoSource", false));
     }
 
     #[test]
@@ -158,6 +142,7 @@ mod tests {
             "{huggingFace: {repository: a/b}}",
             "{civitai: {modelVersionId: 1}}",
             "{merge: {method: WeightedSum, models: [{name: a}, {name: b}]}}",
+            "{trainingJob: {name: a}}",
         ] {
             assert_eq!(validate(&model(source)).expect(source).volume_claim, None);
         }

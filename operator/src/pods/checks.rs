@@ -3,14 +3,16 @@
 
 use easel_protocol::FailureReport;
 use easel_protocol::import::ImportResult;
+use easel_protocol::training::TrainResult;
 use k8s_openapi::api::core::v1::{ContainerState, ContainerStateTerminated, ContainerStatus, Pod};
 use k8s_openapi::jiff::Timestamp;
 
 /// Exit status of a process killed by SIGKILL, as the kernel does when memory runs out.
 const EXIT_SIGKILL: i32 = 137;
 
-/// Longest piece of a log that gets into a status, in characters.
-const MAX_WORDS: usize = 300;
+/// What of a log gets into a status: its last lines, and of those so many characters at the end.
+const LAST_LINES: usize = 5;
+const MAX_WORDS: usize = 1000;
 
 /// What a check finds.
 #[derive(Debug)]
@@ -60,7 +62,13 @@ fn ended(container: &ContainerStatus) -> Option<&ContainerStateTerminated> {
         return None;
     }
     let state = if of(&container.state).is_some() { &container.state } else { &container.last_state };
-    state.as_ref()?.terminated.as_ref().filter(|end| end.exit_code != 0)
+    state.as_ref()?.terminated.as_ref().filter(|end| end.exit_code != 0 && !was_interrupted(end))
+}
+
+/// A trainer that was told to end and has stored its state did not fail.
+fn was_interrupted(end: &ContainerStateTerminated) -> bool {
+    let told = end.message.as_deref().map(serde_json::from_str);
+    matches!(told, Some(Ok(TrainResult::Interrupted { .. })))
 }
 
 fn ends(pod: &Pod) -> impl Iterator<Item = (&ContainerStatus, &ContainerStateTerminated)> {
@@ -114,7 +122,8 @@ fn process_reported_a_failure(pod: &Pod) -> Option<Found> {
     })
 }
 
-/// Both forms that a runtime process leaves behind.
+/// Both forms that a runtime process leaves behind: the results of imports, trainings and checks tell a failure in the
+/// same way.
 fn report_of(message: &str) -> Option<FailureReport> {
     match serde_json::from_str(message) {
         Ok(ImportResult::Failed(report)) => Some(report),
@@ -158,10 +167,12 @@ fn container_keeps_crashing(pod: &Pod) -> Option<Found> {
     Some(after(end, fact(reason, message, true)))
 }
 
-/// The last line of a termination message, which may be the tail of a log.
+/// The last lines of a termination message, which may be the tail of a log.
 fn last_words(message: &str) -> String {
-    let line = message.trim().lines().next_back().unwrap_or_default();
-    line.chars().take(MAX_WORDS).collect()
+    let lines: Vec<&str> = message.trim().lines().rev().take(LAST_LINES).collect();
+    let words = lines.into_iter().rev().collect::<Vec<_>>().join("\n");
+    let excess = words.chars().count().saturating_sub(MAX_WORDS);
+    words.chars().skip(excess).collect()
 }
 
 fn pod_was_evicted(pod: &Pod) -> Option<Found> {
@@ -240,7 +251,13 @@ mod tests {
                 "404",
             ),
             (ended(json!({"exitCode": 137, "reason": "OOMKilled"})), "OOMKilled", false, Some(137), "(2Gi)"),
-            (ended(json!({"exitCode": 1, "message": "boom\n"})), "CrashLoopBackOff", true, Some(1), ": boom"),
+            (
+                ended(json!({"exitCode": 1, "message": "a\nb\nc\nd\ne\nboom\n"})),
+                "CrashLoopBackOff",
+                true,
+                Some(1),
+                ": b\nc\nd\ne\nboom",
+            ),
             (
                 ended(json!({"exitCode": 137, "reason": "Error"})),
                 "CrashLoopBackOff",
@@ -275,7 +292,9 @@ mod tests {
         let recovered = container(json!({"ready": true, "restartCount": 1, "state": {"running": {}},
             "lastState": {"terminated": {"exitCode": 137, "reason": "OOMKilled"}}}));
         let done = container(json!({"state": {"terminated": {"exitCode": 0}}}));
-        for status in [json!({}), waits("ContainerCreating"), recovered, done] {
+        let held = container(json!({"state": {"terminated": {"exitCode": 143,
+            "message": "{\"Interrupted\":{\"step\":5}}"}}}));
+        for status in [json!({}), waits("ContainerCreating"), recovered, done, held] {
             assert_eq!(current_failure([&pod("p", status.clone())]), None, "{status}");
         }
     }

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use crate::api::Api;
 use crate::fixture::{
     ENDPOINTS, EVENTS, MODELS, TRAININGS, at, condition, endpoint, model, model_and_endpoint, ready,
-    stored_model,
+    stored_model, training,
 };
 use crate::process::{Process, settle};
 
@@ -15,14 +15,6 @@ const FINALIZER: &str = "easel.dev/model-bytes";
 fn held(api: &Api, name: &str) -> bool {
     let model = api.get(&at(MODELS, name)).unwrap();
     model["metadata"]["finalizers"].as_array().is_some_and(|all| all.contains(&json!(FINALIZER)))
-}
-
-fn training(name: &str, base: &str) -> Value {
-    json!({"apiVersion": "easel.dev/v1alpha1", "kind": "TrainingJob",
-        "metadata": {"name": name, "namespace": "tenant"},
-        "spec": {"method": "Lora", "baseModel": {"name": base}, "output": {"modelName": "out"},
-            "concepts": [{"dataset": {"name": "d"}, "instancePrompt": "p"}],
-            "hyperparameters": {"steps": 1, "resolution": 512}}})
 }
 
 fn complete(training: &mut Value) {

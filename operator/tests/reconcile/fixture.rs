@@ -7,6 +7,7 @@ use crate::api::Api;
 pub const ENDPOINTS: &str = "apis/easel.dev/v1alpha1/namespaces/tenant/endpoints";
 pub const MODELS: &str = "apis/easel.dev/v1alpha1/namespaces/tenant/models";
 pub const TRAININGS: &str = "apis/easel.dev/v1alpha1/namespaces/tenant/trainingjobs";
+pub const DATASETS: &str = "apis/easel.dev/v1alpha1/namespaces/tenant/datasets";
 pub const DEPLOYMENTS: &str = "apis/apps/v1/namespaces/tenant/deployments";
 pub const JOBS: &str = "apis/batch/v1/namespaces/tenant/jobs";
 pub const CLAIMS: &str = "api/v1/namespaces/tenant/persistentvolumeclaims";
@@ -35,6 +36,30 @@ pub fn endpoint(name: &str, models: &[&str]) -> Value {
     let models: Vec<Value> = models.iter().map(|name| json!({"name": name})).collect();
     json!({"apiVersion": "easel.dev/v1alpha1", "kind": "Endpoint",
         "metadata": {"name": name, "namespace": "tenant"}, "spec": {"models": models}})
+}
+
+/// A TrainingJob of Dataset `d` whose result is Model `out`; the trainer of [`world`](crate::world) reads the number of
+/// steps as an order.
+pub fn training(name: &str, base: &str) -> Value {
+    json!({"apiVersion": "easel.dev/v1alpha1", "kind": "TrainingJob",
+        "metadata": {"name": name, "namespace": "tenant"},
+        "spec": {"method": "Lora", "baseModel": {"name": base},
+            "output": {"modelName": "out", "displayName": "out.safetensors"},
+            "concepts": [{"dataset": {"name": "d"}, "instancePrompt": "p"}],
+            "hyperparameters": {"steps": 1, "resolution": 512}}})
+}
+
+pub fn dataset(name: &str) -> Value {
+    json!({"apiVersion": "easel.dev/v1alpha1", "kind": "Dataset",
+        "metadata": {"name": name, "namespace": "tenant"},
+        "spec": {"items": [{"name": "a.png"}, {"name": "b.png"}]}})
+}
+
+/// All that TrainingJob `t` needs, and itself.
+pub fn model_dataset_and_training(api: &Api) {
+    api.put(MODELS, stored_model("m"));
+    api.put(DATASETS, dataset("d"));
+    api.put(TRAININGS, training("t", "m"));
 }
 
 /// Model `m` and Endpoint `demo` that lists it.

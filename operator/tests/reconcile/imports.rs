@@ -133,18 +133,6 @@ async fn an_upload_waits_for_its_signal_and_a_new_one_imports_again() {
 }
 
 #[tokio::test]
-async fn sources_of_later_versions_stall_without_any_job() {
-    let api = Api::default();
-    api.put(MODELS, model("m", &json!({"trainingJob": {"name": "a"}})));
-    Process::start(&api, "").look(&api, Timestamp::now()).await;
-    let model = found(&api);
-    assert_eq!(condition(&model, "Stalled"), ("True".into(), "SourceNotSupported".into()));
-    let message = model["status"]["lastFailure"]["message"].as_str().unwrap();
-    assert!(message.starts_with("spec.source.trainingJob cannot") && message.contains("volume"), "{message}");
-    assert_eq!(api.all(JOBS).len(), 0);
-}
-
-#[tokio::test]
 async fn every_source_that_is_fetched_becomes_ready() {
     for (name, source) in [
         ("s3", json!({"s3": {"bucket": "theirs", "key": "a.safetensors"}})),

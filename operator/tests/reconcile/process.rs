@@ -10,7 +10,7 @@ use easel_operator::client::{FaultLayer, Faults};
 use easel_operator::config::Config;
 use easel_operator::context::{Ctx, Settings};
 use easel_operator::metrics::Metrics;
-use easel_operator::{endpoint, model};
+use easel_operator::{dataset, endpoint, model, training};
 use http::Request;
 use k8s_openapi::jiff::Timestamp;
 use kube::Client;
@@ -18,7 +18,7 @@ use kube::client::Body;
 use tower::{BoxError, Layer, service_fn};
 
 use crate::api::Api;
-use crate::fixture::{ENDPOINTS, MODELS};
+use crate::fixture::{DATASETS, ENDPOINTS, MODELS, TRAININGS};
 use crate::world;
 
 /// More rounds than any scenario needs; a state that never settles is a bug of its own.
@@ -84,6 +84,16 @@ impl Process {
         for (_, object) in api.all(MODELS) {
             let trigger = Arc::new(serde_json::from_value(object).unwrap());
             let result = model::reconcile_at(trigger, self.ctx.clone(), now).await;
+            reasons.extend(result.err().map(|error| error.reason().to_owned()));
+        }
+        for (_, object) in api.all(DATASETS) {
+            let trigger = Arc::new(serde_json::from_value(object).unwrap());
+            let result = dataset::reconcile_at(trigger, self.ctx.clone(), now).await;
+            reasons.extend(result.err().map(|error| error.reason().to_owned()));
+        }
+        for (_, object) in api.all(TRAININGS) {
+            let trigger = Arc::new(serde_json::from_value(object).unwrap());
+            let result = training::reconcile_at(trigger, self.ctx.clone(), now).await;
             reasons.extend(result.err().map(|error| error.reason().to_owned()));
         }
         for (_, object) in api.all(ENDPOINTS) {

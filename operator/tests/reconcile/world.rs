@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use crate::api::Api;
 use crate::fixture::{DEPLOYMENTS, JOBS, PODS, at};
+use crate::trainer;
 
 /// One step of every controller.
 pub fn step(api: &Api) {
@@ -15,7 +16,11 @@ pub fn step(api: &Api) {
         run_deployment(api, &path, &deployment);
     }
     for (path, job) in api.all(JOBS) {
-        run_job(api, &path, &job);
+        match job["spec"]["template"]["spec"]["containers"][0]["name"].as_str() {
+            Some("train") => trainer::train(api, &path, &job),
+            Some("check") => trainer::check(api, &path, &job),
+            _ => run_job(api, &path, &job),
+        }
     }
 }
 
@@ -90,9 +95,11 @@ pub fn end_job(api: &Api, path: &str, type_: &str, reason: &str, exit_code: i32,
     let job = api.get(path).unwrap();
     let name = job["metadata"]["name"].as_str().unwrap();
     let failed = i32::from(exit_code != 0);
+    let phase = if exit_code == 0 { "Succeeded" } else { "Failed" };
+    let container = &job["spec"]["template"]["spec"]["containers"][0]["name"];
     let mut pod = json!({"apiVersion": "v1", "kind": "Pod",
-        "metadata": job["spec"]["template"]["metadata"], "status": {"phase": "Running",
-        "containerStatuses": [{"name": "import", "image": "i", "imageID": "", "ready": false,
+        "metadata": job["spec"]["template"]["metadata"], "status": {"phase": phase,
+        "containerStatuses": [{"name": container, "image": "i", "imageID": "", "ready": false,
             "restartCount": 0, "state": {"terminated": {"exitCode": exit_code, "message": message.to_string(),
             "finishedAt": "2026-01-01T00:00:00Z"}}}]}});
     pod["metadata"]["name"] = json!(format!("{name}-pod"));
@@ -101,7 +108,7 @@ pub fn end_job(api: &Api, path: &str, type_: &str, reason: &str, exit_code: i32,
         "uid": job["metadata"]["uid"], "controller": true}]);
     api.put(PODS, pod);
     api.change(path, |job| {
-        job["status"] = json!({"failed": failed, "conditions": [{"type": type_, "status": "True",
+        job["status"] = json!({"failed": failed, "succeeded": 1 - failed, "startTime": "2026-01-01T00:00:00Z", "conditions": [{"type": type_, "status": "True",
             "reason": reason, "message": "", "lastTransitionTime": "2026-01-01T00:00:00Z"}]});
     });
 }

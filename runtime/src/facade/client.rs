@@ -8,8 +8,8 @@ use easel_protocol::import::{
     STORE_IMPORT_PATH, StoreDone, StorePlan, StoreRequest,
 };
 use easel_protocol::worker::{
-    CLAIM_PATH, ClaimRequest, ClaimedJob, Completion, Heartbeat, HeartbeatReply, JobFailure, MODELS_PATH,
-    ModelSet, Refusal, Release, job_path,
+    CLAIM_PATH, ClaimRequest, ClaimedJob, Completion, Heartbeat, HeartbeatReply, JobFailure,
+    MODEL_STATES_PATH, MODELS_PATH, ModelSet, ModelStates, Refusal, Release, job_path,
 };
 use http::header::AUTHORIZATION;
 use http::{Method, StatusCode};
@@ -52,6 +52,11 @@ impl Facade {
         }
         let request = self.http.get(url).timeout(MODELS_TIMEOUT);
         parse("models", &self.send("models", request).await?.1)
+    }
+
+    /// Tells what this worker holds.
+    pub async fn model_states(&self, states: &ModelStates) -> Result<(), CallError> {
+        self.post("model states", MODEL_STATES_PATH, states, CALL_TIMEOUT).await.map(drop)
     }
 
     /// Asks for a job, waiting up to [`ClaimRequest::wait_seconds`].

@@ -5,6 +5,7 @@
 mod checks;
 mod cli;
 mod downloads;
+mod drawing;
 mod import_files;
 mod import_guard;
 mod import_http;
@@ -16,6 +17,7 @@ mod jobs;
 mod kills;
 mod leases;
 mod models;
+mod networks;
 mod support;
 mod training;
 mod training_kills;

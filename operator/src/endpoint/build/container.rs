@@ -1,6 +1,6 @@
 //! The worker's container: environment, probes, mounts.
 
-use easel_crds::common::{Device, Precision};
+use easel_crds::common::Precision;
 use k8s_openapi::api::core::v1::{
     Container, ContainerPort, EnvVar, HTTPGetAction, Probe, Volume, VolumeMount,
 };
@@ -9,8 +9,7 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 use super::ValidEndpoint;
 use crate::context::Settings;
-use crate::pod_parts::{container_security, env, scratch, token_volume, worker_env};
-use crate::quantity::Amount;
+use crate::pod_parts::{container_security, env, scratch, shared, token_volume, worker_env};
 
 /// Port of health, metrics and generating.
 pub const PORT: i32 = 8080;
@@ -23,20 +22,15 @@ const TMP_LIMIT: &str = "1Gi";
 
 /// The container and the volumes that it mounts.
 pub fn build(valid: &ValidEndpoint, settings: &Settings) -> (Container, Vec<Volume>) {
-    let (volumes, mounts): (Vec<Volume>, Vec<VolumeMount>) = [
-        token_volume(),
-        scratch("cache", CACHE_DIR, &valid.cache_limit),
-        scratch("tmp", "/tmp", &Quantity(TMP_LIMIT.to_owned())),
-    ]
-    .into_iter()
-    .unzip();
-    let image = match valid.device {
-        Device::Cpu => &settings.runtime_image,
-        Device::Cuda => &settings.runtime_image_cuda,
+    let cache = match &valid.cache_claim {
+        Some(claim) => shared("cache", CACHE_DIR, claim),
+        None => scratch("cache", CACHE_DIR, &valid.cache_limit),
     };
+    let (volumes, mounts): (Vec<Volume>, Vec<VolumeMount>) =
+        [token_volume(), cache, scratch("tmp", "/tmp", &Quantity(TMP_LIMIT.to_owned()))].into_iter().unzip();
     let container = Container {
         name: "serve".to_owned(),
-        image: Some(image.clone()),
+        image: Some(valid.placement.image(settings)),
         image_pull_policy: Some(settings.image_pull_policy.to_owned()),
         args: Some(vec!["serve".to_owned()]),
         env: Some(variables(valid, settings)),
@@ -46,7 +40,7 @@ pub fn build(valid: &ValidEndpoint, settings: &Settings) -> (Container, Vec<Volu
             protocol: Some("TCP".to_owned()),
             ..Default::default()
         }]),
-        resources: Some(valid.resources.clone()),
+        resources: Some(valid.placement.resources.clone()),
         // Five minutes to bind the port on a node that is busy; the kubelet ends what hangs before.
         startup_probe: Some(probe("/healthz", 2, 3, 150)),
         // A minute: generating on every core must not look like a hang.
@@ -62,10 +56,6 @@ pub fn build(valid: &ValidEndpoint, settings: &Settings) -> (Container, Vec<Volu
 }
 
 fn variables(valid: &ValidEndpoint, settings: &Settings) -> Vec<EnvVar> {
-    let device = match valid.device {
-        Device::Cpu => "cpu",
-        Device::Cuda => "cuda",
-    };
     let precision = match valid.precision {
         Precision::Auto => "auto",
         Precision::F32 => "f32",
@@ -79,17 +69,11 @@ fn variables(valid: &ValidEndpoint, settings: &Settings) -> Vec<EnvVar> {
         env("EASEL_CACHE_DIR", CACHE_DIR),
         env("EASEL_CACHE_LIMIT_BYTES", valid.cache_bytes.to_string()),
         env("EASEL_GRACE_SECONDS", grace.to_string()),
-        env("EASEL_DEVICE", device),
+        env("EASEL_DEVICE", valid.placement.device_word()),
         env("EASEL_PRECISION", precision),
     ]);
-    variables.extend(threads(valid).map(|threads| env("EASEL_THREADS", threads.to_string())));
+    variables.extend(valid.placement.threads().map(|threads| env("EASEL_THREADS", threads.to_string())));
     variables
-}
-
-/// As many threads as the CPU limit pays for; without a limit the runtime looks at the node.
-fn threads(valid: &ValidEndpoint) -> Option<i128> {
-    let limit = valid.resources.limits.as_ref()?.get("cpu")?;
-    Some(Amount::parse(&limit.0)?.units().max(1))
 }
 
 fn probe(path: &str, period: i32, timeout: i32, failures: i32) -> Probe {
@@ -148,5 +132,24 @@ mod tests {
         }
         let cache = volumes.iter().find(|v| v.name == "cache").unwrap();
         assert_eq!(cache.empty_dir.clone().unwrap().size_limit.unwrap().0, "5Gi");
+    }
+
+    #[test]
+    fn a_shared_cache_is_mounted_where_the_worker_looks_for_it() {
+        let spec = "cache: {sizeLimit: 100Gi, volume: {claimName: weights}}";
+        let (container, volumes) = build(&valid(spec), &settings());
+        let cache = volumes.iter().find(|v| v.name == "cache").unwrap();
+        let claim = cache.persistent_volume_claim.clone().unwrap();
+        assert_eq!((claim.claim_name.as_str(), claim.read_only), ("weights", None));
+        assert!(cache.empty_dir.is_none(), "a volume has one source");
+        let mount = container.volume_mounts.iter().flatten().find(|m| m.name == "cache").unwrap();
+        assert_eq!(Some(mount.mount_path.as_str()), variable(&container, "EASEL_CACHE_DIR").as_deref());
+        assert_eq!((mount.read_only, mount.sub_path.as_deref()), (None, None));
+        let limit = variable(&container, "EASEL_CACHE_LIMIT_BYTES").unwrap();
+        assert_eq!(
+            limit.parse::<u64>().unwrap(),
+            (100 << 30) / 20 * 19,
+            "the limit holds for the volume too"
+        );
     }
 }

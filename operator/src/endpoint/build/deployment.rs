@@ -1,9 +1,8 @@
 //! The Deployment of the workers.
 
-use easel_crds::common::DeviceClaim;
 use easel_crds::endpoint::RolloutStrategy;
 use k8s_openapi::api::apps::v1::{Deployment, DeploymentSpec, DeploymentStrategy, RollingUpdateDeployment};
-use k8s_openapi::api::core::v1::{PodResourceClaim, PodSpec, PodTemplateSpec, TopologySpreadConstraint};
+use k8s_openapi::api::core::v1::{PodSpec, PodTemplateSpec, TopologySpreadConstraint};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
@@ -11,7 +10,7 @@ use super::{ValidEndpoint, container};
 use crate::children::fingerprint;
 use crate::context::Settings;
 use crate::labels::TEMPLATE_HASH;
-use crate::pod_parts::pod_security;
+use crate::pod_parts::{pod_security, pod_security_with_shared_volume};
 
 /// Old ReplicaSets kept for `kubectl rollout history`.
 const HISTORY: i32 = 3;
@@ -67,33 +66,23 @@ fn template(valid: &ValidEndpoint, settings: &Settings) -> PodTemplateSpec {
 fn pod(valid: &ValidEndpoint, settings: &Settings) -> PodSpec {
     let owner = &valid.owner;
     let (container, volumes) = container::build(valid, settings);
-    let claims: Vec<PodResourceClaim> = valid.claims.iter().map(claim).collect();
-    PodSpec {
+    valid.placement.put(PodSpec {
         service_account_name: Some(owner.child_name()),
         automount_service_account_token: Some(false),
         enable_service_links: Some(false),
-        security_context: Some(pod_security()),
+        security_context: Some(match valid.cache_claim {
+            Some(_) => pod_security_with_shared_volume(),
+            None => pod_security(),
+        }),
         containers: vec![container],
         volumes: Some(volumes),
-        node_selector: (!valid.node_selector.is_empty()).then(|| valid.node_selector.clone()),
-        tolerations: (!valid.tolerations.is_empty()).then(|| valid.tolerations.clone()),
-        priority_class_name: valid.priority_class_name.clone(),
-        resource_claims: (!claims.is_empty()).then_some(claims),
         termination_grace_period_seconds: Some(i64::from(valid.rollout.drain_seconds)),
         topology_spread_constraints: Some(vec![
             spread(valid, "kubernetes.io/hostname"),
             spread(valid, "topology.kubernetes.io/zone"),
         ]),
         ..Default::default()
-    }
-}
-
-fn claim(claim: &DeviceClaim) -> PodResourceClaim {
-    PodResourceClaim {
-        name: claim.name.clone(),
-        resource_claim_name: claim.resource_claim_name.clone(),
-        resource_claim_template_name: claim.resource_claim_template_name.clone(),
-    }
+    })
 }
 
 /// Evenly if there is room; pods of an older template do not count.
@@ -145,12 +134,30 @@ mod tests {
     }
 
     #[test]
+    fn the_workers_user_can_write_to_a_shared_cache() {
+        let pod = |text: &str| spec(text).template.spec.unwrap().security_context.unwrap();
+        let shared = pod("cache: {volume: {claimName: weights}}");
+        assert_eq!(
+            (shared.fs_group, shared.run_as_group, shared.run_as_user),
+            (Some(65532), Some(65532), Some(65532))
+        );
+        assert_eq!(shared.fs_group_change_policy.as_deref(), Some("OnRootMismatch"));
+        assert_eq!(shared.run_as_non_root, Some(true));
+        assert_eq!(pod("{}").fs_group_change_policy, None, "pods without one stay as they are");
+    }
+
+    #[test]
     fn only_a_changed_pod_changes_the_template_hash() {
         let plain = template_hash(&spec("{}"));
         for same in ["replicas: 5", "suspend: true", "models: [{name: other}]", "limits: {maxSteps: 9}"] {
             assert_eq!(template_hash(&spec(same)), plain, "{same} keeps the pods");
         }
-        for other in ["precision: F16", "nodeSelector: {a: b}", "cache: {sizeLimit: 1Gi}"] {
+        for other in [
+            "precision: F16",
+            "nodeSelector: {a: b}",
+            "cache: {sizeLimit: 1Gi}",
+            "cache: {volume: {claimName: weights}}",
+        ] {
             assert_ne!(template_hash(&spec(other)), plain, "{other} replaces the pods");
         }
     }

@@ -37,6 +37,9 @@ pub(crate) fn settings() -> Settings {
         import_work_limit: Quantity("64Gi".into()),
         import_volume: None,
         import_deadline_seconds: 21_600,
+        training_work_limit: Quantity("80Gi".into()),
+        check_work_limit: Quantity("5Gi".into()),
+        check_deadline_seconds: 3600,
         catalogue: Catalogue::load(None).unwrap(),
     }
 }

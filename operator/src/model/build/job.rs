@@ -1,10 +1,6 @@
 //! The import Job: one pod at a time fetches, hashes, reads and stores the files.
 
-use easel_protocol::failure::EXIT_PERMANENT;
-use k8s_openapi::api::batch::v1::{
-    Job, JobSpec, PodFailurePolicy, PodFailurePolicyOnExitCodesRequirement,
-    PodFailurePolicyOnPodConditionsPattern, PodFailurePolicyRule,
-};
+use k8s_openapi::api::batch::v1::{Job, JobSpec};
 use k8s_openapi::api::core::v1::{
     Container, PersistentVolumeClaimVolumeSource, PodSpec, PodTemplateSpec, ResourceRequirements, Volume,
     VolumeMount,
@@ -14,6 +10,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use super::{ValidModel, work_volume};
 use crate::context::Settings;
+use crate::jobs::failure_policy;
 use crate::labels::{IMPORT_ROUND, SOURCE_HASH};
 use crate::pod_parts::{
     container_security, env, pod_security, quantities, scratch, token_volume, worker_env,
@@ -43,7 +40,7 @@ pub fn build(valid: &ValidModel, name: &str, round: u32, settings: &Settings) ->
             parallelism: Some(1),
             backoff_limit: Some(BACKOFF_LIMIT),
             active_deadline_seconds: Some(settings.import_deadline_seconds),
-            pod_failure_policy: Some(failure_policy()),
+            pod_failure_policy: Some(failure_policy(CONTAINER)),
             template: PodTemplateSpec {
                 metadata: Some(ObjectMeta { labels, ..Default::default() }),
                 spec: Some(pod(valid, settings)),
@@ -52,28 +49,6 @@ pub fn build(valid: &ValidModel, name: &str, round: u32, settings: &Settings) ->
         }),
         status: None,
     }
-}
-
-/// A permanent failure ends the Job at once; a pod that the cluster took away does not count.
-fn failure_policy() -> PodFailurePolicy {
-    let permanent = PodFailurePolicyRule {
-        action: "FailJob".to_owned(),
-        on_exit_codes: Some(PodFailurePolicyOnExitCodesRequirement {
-            container_name: Some(CONTAINER.to_owned()),
-            operator: "In".to_owned(),
-            values: vec![EXIT_PERMANENT],
-        }),
-        on_pod_conditions: None,
-    };
-    let disrupted = PodFailurePolicyRule {
-        action: "Ignore".to_owned(),
-        on_exit_codes: None,
-        on_pod_conditions: Some(vec![PodFailurePolicyOnPodConditionsPattern {
-            type_: "DisruptionTarget".to_owned(),
-            status: "True".to_owned(),
-        }]),
-    };
-    PodFailurePolicy { rules: vec![permanent, disrupted] }
 }
 
 fn pod(valid: &ValidModel, settings: &Settings) -> PodSpec {

@@ -9,6 +9,7 @@ use kube::ResourceExt;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::children::sha256_hex;
 use crate::model::build::testing::{job as built_job, model};
 use crate::model::inputs::InputState;
 use crate::model::validate;
@@ -153,7 +154,7 @@ fn retriable_failures_start_new_rounds_with_growing_waits() {
             let after = decide(&valid(), None, &[failed], &pods, until.as_second());
             let Plan::Run { round: next, job: name, .. } = after else { panic!("{after:?}") };
             assert_eq!(next, round + 1);
-            assert_ne!(name, job_name(&valid(), round));
+            assert_ne!(name, job_of(&valid(), round));
             until.as_second() - 1000
         })
         .collect();
@@ -186,8 +187,8 @@ fn permanent_failures_and_the_last_round_stay() {
 fn names_of_jobs_fit_a_label_and_differ() {
     let mut long = valid();
     long.owner.name = "n".repeat(45);
-    let names: Vec<String> = (1..4).map(|round| job_name(&long, round)).collect();
+    let names: Vec<String> = (1..4).map(|round| job_of(&long, round)).collect();
     assert!(names.iter().all(|name| name.len() <= 63), "{names:?}");
     assert_ne!(names[0], names[1]);
-    assert_eq!(names[0], job_name(&long, 1));
+    assert_eq!(names[0], job_of(&long, 1));
 }

@@ -66,7 +66,6 @@ fn read(stream: impl Read, packed: &Tally, writer: &mut Writer<'_>) -> Result<()
             _ => return not_a_file("of a kind that is not read"),
         }
     }
-    drop(entries);
     // What packed it keeps its checksum behind the tar's own end.
     budget.allow(u64::MAX);
     std::io::copy(&mut archive.into_inner().take(MAX_TAIL), &mut std::io::sink()).map_err(damaged)?;

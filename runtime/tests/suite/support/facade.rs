@@ -13,6 +13,7 @@ use easel_protocol::import::{ImportFile, ImportTask, MergeTask, Origin, PartSlot
 use easel_protocol::worker::{
     ClaimedJob, HeartbeatReply, ImageFormat, ModelFile, ModelSet, OutputSlot, PendingModel, Refusal,
 };
+use easel_protocol::{NetworkFile, NetworkKind};
 use serde_json::Value;
 use tokio::sync::Notify;
 
@@ -106,13 +107,29 @@ impl FakeFacade {
         file
     }
 
+    /// A network whose file is `bytes`; prompts call it `name`.
+    pub fn network(&self, kind: NetworkKind, name: &str, bytes: &[u8]) -> NetworkFile {
+        NetworkFile { kind, name: name.to_owned(), file: self.model(name, bytes) }
+    }
+
+    /// Sets the models to hold, and the networks.
+    pub fn set_with(&self, version: &str, models: &[ModelFile], networks: &[NetworkFile]) {
+        self.set(version, models, &[]);
+        self.shared.lock().set.as_mut().expect("just set").networks = networks.to_vec();
+        self.shared.changed.notify_waiters();
+    }
+
     /// Sets the models to hold.
     pub fn set(&self, version: &str, models: &[ModelFile], pending: &[&str]) {
         let pending = pending
             .iter()
             .map(|name| PendingModel { model: (*name).to_owned(), reason: "WaitingForUpload".to_owned() });
-        let set =
-            ModelSet { version: version.to_owned(), models: models.to_vec(), pending: pending.collect() };
+        let set = ModelSet {
+            version: version.to_owned(),
+            models: models.to_vec(),
+            networks: Vec::new(),
+            pending: pending.collect(),
+        };
         self.shared.lock().set = Some(set);
         self.shared.changed.notify_waiters();
     }
@@ -135,6 +152,7 @@ impl FakeFacade {
             timeout_seconds: 60,
             request: easel_protocol::GenerationRequest { batch_size: pictures, ..request(prompt) },
             checkpoint: checkpoint.clone(),
+            networks: Vec::new(),
             outputs,
         }
     }
@@ -299,7 +317,7 @@ async fn answer(
         "heartbeat" => heartbeat(&shared),
         "store" => plan(&shared, &body),
         "complete" if path.contains("import") => complete_import(&shared, &body),
-        "complete" | "fail" | "release" | "progress" => reply(204, Body::empty()),
+        "state" | "complete" | "fail" | "release" | "progress" => reply(204, Body::empty()),
         name => blob(&shared, name, text("range").as_deref()),
     }
 }

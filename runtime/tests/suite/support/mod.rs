@@ -12,7 +12,7 @@ mod training;
 mod worker;
 
 pub use facade::FakeFacade;
-pub use files::{file_of, lora, sha256_hex, tiny_checkpoint, with_header};
+pub use files::{demo_model, file_of, filled, lora, sha256_hex, tiny_checkpoint, with_header};
 pub use hub::{COMMIT, Holdings, Hub, VERSION};
 pub use lessons::{check_config, lesson, lora as lora_method, picture, reds, trainer_config};
 pub use origin::{Origin, Reply};
