@@ -179,6 +179,20 @@ pub struct Cache {
     #[schemars(schema_with = "schema::quantity_text")]
     #[x_kube(validation = rules::positive_quantity("sizeLimit"))]
     pub size_limit: Quantity,
+    /// `volume` that holds the cache and outlives the pods; unset means that each pod has its own on the node's disk.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub volume: Option<CacheVolume>,
+}
+
+/// A volume for the weights of several pods: what one has fetched, the others need not.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct CacheVolume {
+    /// `claimName` of a PersistentVolumeClaim in this namespace that all pods can mount: ReadWriteMany, or on the one node of
+    /// the pods. Group 65532 must be able to write to it, which Kubernetes sees to where the volume's driver lets it. File
+    /// locks (flock) must work between the nodes.
+    #[schemars(schema_with = "schema::kubernetes_name")]
+    pub claim_name: String,
 }
 
 fn twenty_gi() -> Quantity {
@@ -187,7 +201,7 @@ fn twenty_gi() -> Quantity {
 
 impl Default for Cache {
     fn default() -> Self {
-        Self { size_limit: twenty_gi() }
+        Self { size_limit: twenty_gi(), volume: None }
     }
 }
 

@@ -48,6 +48,10 @@ pub struct EndpointStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "schema::named::<ModelVersion, 0, 64>")]
     pub target_models: Vec<ModelVersion>,
+    /// `models` that workers hold or are about to hold, as they report it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "schema::named::<ServedModel, 0, 64>")]
+    pub models: Vec<ServedModel>,
     /// `scalingHistory`, newest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "schema::atomic::<ScalingEvent, 0, 16>")]
@@ -82,6 +86,40 @@ pub struct ModelVersion {
     /// `sha256` of its first file.
     #[schemars(length(min = 64, max = 64))]
     pub sha256: String,
+}
+
+/// How far a Model is on its way into the workers' memory. Those that nobody holds any more are left out.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ServedModel {
+    /// `name` of the Model.
+    #[schemars(schema_with = "schema::object_name")]
+    pub name: String,
+    /// `state` in the worker where it is least far.
+    pub state: ServedState,
+    /// `loaded` is the number of workers that have it in memory.
+    #[schemars(range(min = 0))]
+    pub loaded: i32,
+    /// `reason` of a failure, a CamelCase word.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 128))]
+    pub reason: Option<String>,
+    /// `message` of a failure.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 2048))]
+    pub message: Option<String>,
+}
+
+/// State of a Model in the workers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+pub enum ServedState {
+    /// A worker could not load it.
+    Failed,
+    /// Its bytes are on their way to a worker's disk.
+    Downloading,
+    /// Its bytes are being read into memory.
+    Loading,
+    /// Requests can use it at once.
+    Loaded,
 }
 
 /// One change of the number of pods.

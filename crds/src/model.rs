@@ -118,6 +118,16 @@ pub struct ModelStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "schema::string_set::<256, 64>")]
     pub trigger_words: Vec<String>,
+    /// `baseModel` that the weights' maker says they were made from, e.g. `sd_v1`: a hint, read from the header.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 256))]
+    pub base_model: Option<String>,
+    /// `network` is what an adapter is, read from the header.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub network: Option<Network>,
+    /// `thumbnail` that the weights' maker put into the header.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub thumbnail: Option<Thumbnail>,
     /// `sizeBytes` of all files.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub size_bytes: Option<u64>,
@@ -150,6 +160,52 @@ pub struct StoredFile {
     pub size_bytes: u64,
 }
 
+/// How an adapter stores its changes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Network {
+    /// `kind` of the network, e.g. `Lora`, `LoCon` (convolutions too), `LoHa`, `LoKr`, `DoRa`.
+    #[schemars(length(min = 1, max = 32))]
+    pub kind: String,
+    /// `rank`, the largest of its modules; unset for kinds without one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rank: Option<u32>,
+}
+
+/// A small picture in the object store.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Thumbnail {
+    /// `key` in the object store.
+    #[schemars(length(min = 1, max = 1024))]
+    pub key: String,
+    /// `sha256` of the bytes, 64 lower-case hexadecimal digits.
+    #[schemars(length(min = 64, max = 64))]
+    pub sha256: String,
+    /// `mediaType`, e.g. `image/png`.
+    #[schemars(length(min = 1, max = 64))]
+    pub media_type: String,
+    /// `sizeBytes` of the picture.
+    pub size_bytes: u64,
+}
+
+/// What an import is doing. Over the files of a Model the phases come again and again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum ImportPhase {
+    /// Bytes come from the source.
+    Fetching,
+    /// An archive is unpacked.
+    Unpacking,
+    /// A pickle is rewritten as safetensors.
+    Converting,
+    /// Models become one.
+    Merging,
+    /// Bytes are hashed.
+    Checking,
+    /// Bytes go into the object store.
+    Storing,
+}
+
 /// How far an import is.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -158,7 +214,11 @@ pub struct ImportStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 253))]
     pub job: Option<String>,
-    /// `bytesDone` have arrived.
+    /// `phase` that it is in; unset when it has ended. What follows speaks of this phase, of all files while they are
+    /// fetched and of one file otherwise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub phase: Option<ImportPhase>,
+    /// `bytesDone` so far.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bytes_done: Option<u64>,
     /// `bytesTotal` are expected; unset while the origin has not said.
@@ -167,7 +227,7 @@ pub struct ImportStatus {
     /// `bytesPerSecond` over the last seconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bytes_per_second: Option<u64>,
-    /// `etaSeconds` until the transfer ends at this rate.
+    /// `etaSeconds` until the phase ends at this rate.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub eta_seconds: Option<u64>,
     /// `attempts` made for this source, the running one included.

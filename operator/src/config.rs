@@ -47,6 +47,22 @@ pub struct Config {
     /// Disk that an import may use: the largest file that can be imported.
     #[arg(long, env = "EASEL_IMPORT_WORK_LIMIT", default_value = "64Gi", value_parser = quantity)]
     pub import_work_limit: Quantity,
+    /// Size of the volume that each import works on, so that another pod can go on where a killed one was, e.g. 64Gi;
+    /// empty means the pod's own disk.
+    #[arg(long, env = "EASEL_IMPORT_VOLUME_SIZE", default_value = "", hide_default_value = true,
+          value_parser = quantity_or_none)]
+    pub import_volume_size: Option<Quantity>,
+    /// StorageClass of that volume; empty means the cluster's default.
+    #[arg(long, env = "EASEL_IMPORT_VOLUME_CLASS")]
+    pub import_volume_class: Option<String>,
+    /// Access modes of that volume, comma separated.
+    #[arg(
+        long,
+        env = "EASEL_IMPORT_VOLUME_ACCESS_MODES",
+        value_delimiter = ',',
+        default_value = "ReadWriteOnce"
+    )]
+    pub import_volume_access_modes: Vec<String>,
     /// Seconds that an import Job may take, retries included.
     #[arg(long, env = "EASEL_IMPORT_DEADLINE_SECONDS", default_value_t = 21_600,
           value_parser = clap::value_parser!(i64).range(60..=604_800))]
@@ -116,6 +132,15 @@ pub enum LogFormat {
     Text,
 }
 
+/// The volume that an import works on.
+#[derive(Clone, Debug, PartialEq)]
+pub struct WorkVolume {
+    pub size: Quantity,
+    /// Unset means the cluster's default.
+    pub storage_class: Option<String>,
+    pub access_modes: Vec<String>,
+}
+
 /// A network that workers may connect to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Egress {
@@ -155,7 +180,23 @@ fn quantity(text: &str) -> Result<Quantity, String> {
     }
 }
 
+/// An empty text is no quantity and stays empty: [`Config::import_volume`] tells.
+fn quantity_or_none(text: &str) -> Result<Quantity, String> {
+    match text {
+        "" => Ok(Quantity(String::new())),
+        text => quantity(text),
+    }
+}
+
 impl Config {
+    /// The volume that imports work on, if they have one of their own.
+    pub fn import_volume(&self) -> Option<WorkVolume> {
+        let size = self.import_volume_size.clone().filter(|size| !size.0.is_empty())?;
+        let storage_class = self.import_volume_class.clone().filter(|class| !class.is_empty());
+        let access_modes = self.import_volume_access_modes.clone();
+        Some(WorkVolume { size, storage_class, access_modes })
+    }
+
     /// URL of the facade's internal port.
     pub fn facade_url(&self) -> String {
         let default = || format!("http://easel-facade.{}.svc:8081", self.namespace);
@@ -200,11 +241,16 @@ mod tests {
             let config = parse(flag, "").unwrap_or_else(|error| panic!("{flag} may be empty: {error}"));
             assert_eq!((config.worker_egress.0.len(), config.scopes()), (0, vec![None]), "{flag}");
         }
+        assert_eq!(parse("--import-volume-size", "").unwrap().import_volume(), None);
+        let volume = parse("--import-volume-size", "5Gi").unwrap().import_volume().unwrap();
+        assert_eq!((volume.size.0.as_str(), volume.storage_class), ("5Gi", None));
+        assert_eq!(volume.access_modes, ["ReadWriteOnce"]);
         let wrong = [
             ("--worker-egress", "10.0.0.0:9000"),
             ("--worker-egress", "10.0.0.0/40:9000"),
             ("--faults", "crash"),
             ("--import-work-limit", "0"),
+            ("--import-volume-size", "much"),
             ("--resync-seconds", "1"),
         ];
         for (flag, value) in wrong {

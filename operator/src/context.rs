@@ -10,7 +10,7 @@ use kube::runtime::events::{Recorder, Reporter};
 use crate::backoff::{Backoff, jittered};
 use crate::catalogue::Catalogue;
 use crate::children::ApplyCache;
-use crate::config::{Config, Egress};
+use crate::config::{Config, Egress, WorkVolume};
 use crate::labels::FIELD_MANAGER;
 use crate::metrics::Metrics;
 use crate::model::SeenModels;
@@ -27,6 +27,8 @@ pub struct Settings {
     pub allowed_cidrs: Vec<String>,
     pub worker_egress: Vec<Egress>,
     pub import_work_limit: Quantity,
+    /// Unset: imports work on their pods' own disks.
+    pub import_volume: Option<WorkVolume>,
     pub import_deadline_seconds: i64,
     pub training_work_limit: Quantity,
     pub check_work_limit: Quantity,
@@ -46,6 +48,7 @@ impl Settings {
             allowed_cidrs: config.allowed_cidrs.iter().filter(|cidr| !cidr.is_empty()).cloned().collect(),
             worker_egress: config.worker_egress.0.clone(),
             import_work_limit: config.import_work_limit.clone(),
+            import_volume: config.import_volume(),
             import_deadline_seconds: config.import_deadline_seconds,
             training_work_limit: config.training_work_limit.clone(),
             check_work_limit: config.check_work_limit.clone(),

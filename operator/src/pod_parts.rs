@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use easel_protocol::worker::AUDIENCE;
 use k8s_openapi::api::core::v1::{
-    Capabilities, EmptyDirVolumeSource, EnvVar, EnvVarSource, ObjectFieldSelector, PodSecurityContext,
-    ProjectedVolumeSource, SeccompProfile, SecurityContext, ServiceAccountTokenProjection, Volume,
-    VolumeMount, VolumeProjection,
+    Capabilities, EmptyDirVolumeSource, EnvVar, EnvVarSource, ObjectFieldSelector,
+    PersistentVolumeClaimVolumeSource, PodSecurityContext, ProjectedVolumeSource, SeccompProfile,
+    SecurityContext, ServiceAccountTokenProjection, Volume, VolumeMount, VolumeProjection,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 
@@ -29,6 +29,12 @@ pub fn pod_security() -> PodSecurityContext {
         seccomp_profile: Some(SeccompProfile { type_: "RuntimeDefault".to_owned(), localhost_profile: None }),
         ..Default::default()
     }
+}
+
+/// As [`pod_security`], for a pod with a volume that others use too: its files are given to our group only if the
+/// volume's root is not yet, instead of one by one at each start of a pod, which takes minutes for many files.
+pub fn pod_security_with_shared_volume() -> PodSecurityContext {
+    PodSecurityContext { fs_group_change_policy: Some("OnRootMismatch".to_owned()), ..pod_security() }
 }
 
 /// The container's part of the `restricted` Pod Security Standard.
@@ -62,6 +68,14 @@ pub fn token_volume() -> (Volume, VolumeMount) {
 pub fn scratch(name: &str, path: &str, limit: &Quantity) -> (Volume, VolumeMount) {
     let source = EmptyDirVolumeSource { size_limit: Some(limit.clone()), medium: None };
     let volume = Volume { name: name.to_owned(), empty_dir: Some(source), ..Default::default() };
+    (volume, mount(name, path))
+}
+
+/// A volume that is there already, and that other pods may use at the same time.
+pub fn shared(name: &str, path: &str, claim: &str) -> (Volume, VolumeMount) {
+    let source = PersistentVolumeClaimVolumeSource { claim_name: claim.to_owned(), read_only: None };
+    let volume =
+        Volume { name: name.to_owned(), persistent_volume_claim: Some(source), ..Default::default() };
     (volume, mount(name, path))
 }
 

@@ -3,6 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::networks::{MAX_NETWORKS, NetworkRef};
 use crate::{Sampler, Schedule};
 
 /// What is asked for. Modes that start from a picture join as variants of their own.
@@ -44,6 +45,10 @@ pub struct GenerationRequest {
     /// Stochasticity of DDIM and the ancestral samplers; unset = the sampler's own default.
     #[serde(default)]
     pub eta: Option<f64>,
+    /// What the prompts need besides the checkpoint. Filled when the job is taken; each name once per kind, and one
+    /// autoencoder at most.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub networks: Vec<NetworkRef>,
 }
 
 /// Bounds of an Endpoint.
@@ -123,6 +128,10 @@ impl GenerationRequest {
         if let Some(eta) = self.eta.filter(|eta| !(0.0..=1.0).contains(eta)) {
             return Err(invalid("eta", eta, "0 to 1 is allowed"));
         }
+        if self.networks.len() > MAX_NETWORKS {
+            let allowed = format!("at most {MAX_NETWORKS} are allowed");
+            return Err(invalid("number of networks in the prompts", self.networks.len(), allowed));
+        }
         Ok(())
     }
 }
@@ -148,13 +157,30 @@ mod tests {
             batch_count: 1,
             clip_skip: 1,
             eta: None,
+            networks: Vec::new(),
         }
+    }
+
+    fn network() -> NetworkRef {
+        let kind = crate::NetworkKind::Lora;
+        NetworkRef { kind, name: "ink".into(), model: "ink-1".into(), sha256: "ab".repeat(32) }
+    }
+
+    #[test]
+    fn jobs_that_were_stored_before_there_were_networks_can_still_be_read() {
+        let stored = serde_json::to_value(good()).unwrap();
+        assert!(stored.get("networks").is_none(), "nor does an older facade see what it does not know");
+        assert_eq!(serde_json::from_value::<GenerationRequest>(stored).unwrap(), good());
+        let request = GenerationRequest { networks: vec![network()], ..good() };
+        let stored = serde_json::to_value(&request).unwrap();
+        assert_eq!(stored["networks"][0]["kind"], "Lora");
+        assert_eq!(serde_json::from_value::<GenerationRequest>(stored).unwrap(), request);
     }
 
     #[test]
     fn each_range_names_its_field_and_limit() {
         type Break = fn(&mut GenerationRequest);
-        let cases: [(Break, &str); 9] = [
+        let cases: [(Break, &str); 10] = [
             (
                 |r| r.prompt = "x".repeat(20_001),
                 "prompt is 20001 characters long; at most 20000 characters are allowed",
@@ -173,6 +199,10 @@ mod tests {
             ),
             (|r| r.clip_skip = 0, "clip skip is 0; 1 to 12 is allowed"),
             (|r| r.eta = Some(2.0), "eta is 2; 0 to 1 is allowed"),
+            (
+                |r| r.networks = vec![network(); 65],
+                "number of networks in the prompts is 65; at most 64 are allowed",
+            ),
         ];
         assert_eq!(good().validate(&RequestLimits::default()), Ok(()));
         for (spoil, want) in cases {

@@ -11,12 +11,22 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::FailureReport;
+pub use crate::imported::{
+    ImportResult, ImportedFile, ImportedModel, ImportedNetwork, ImportedPicture, MAX_FILES, ResultTooLarge,
+};
 
 pub const CLAIM_IMPORT_PATH: &str = "/worker/v1/import/claim";
 pub const IMPORT_PROGRESS_PATH: &str = "/worker/v1/import/progress";
 pub const STORE_IMPORT_PATH: &str = "/worker/v1/import/store";
 pub const COMPLETE_IMPORT_PATH: &str = "/worker/v1/import/complete";
+
+/// Where weights are kept in the object store, each file under its SHA-256.
+pub const WEIGHTS_FOLDER: &str = "models/sha256/";
+
+/// The key of the object with this SHA-256 (64 lower-case hexadecimal digits).
+pub fn weights_key(sha256: &str) -> String {
+    format!("{WEIGHTS_FOLDER}{sha256}")
+}
 
 /// Endings of files that go along with weights.
 const SIDE_FILES: &[&str] = &[".json", ".yaml", ".yml", ".txt", ".md"];
@@ -142,9 +152,30 @@ impl std::fmt::Debug for Origin {
     }
 }
 
+/// What an importer is doing. Over the files of a Model the phases come again and again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ImportPhase {
+    /// Bytes come from the origin.
+    Fetching,
+    /// An archive is unpacked.
+    Unpacking,
+    /// A pickle is rewritten as safetensors.
+    Converting,
+    /// Models become one.
+    Merging,
+    /// Bytes are hashed.
+    Checking,
+    /// Bytes go into the object store.
+    Storing,
+}
+
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ImportProgress {
+    /// Unset when the importer has ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub phase: Option<ImportPhase>,
+    /// Of this phase; while files are fetched, over all of them.
     pub bytes_done: u64,
     /// Unset while the origin has not said its size.
     pub bytes_total: Option<u64>,
@@ -195,33 +226,4 @@ pub struct StoreDone {
 pub struct PartDone {
     pub part_number: u32,
     pub etag: String,
-}
-
-/// The importer's termination message, as JSON: at most 4096 bytes.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum ImportResult {
-    Succeeded(ImportedModel),
-    Failed(FailureReport),
-}
-
-/// What the operator writes into the Model's status.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct ImportedModel {
-    pub files: Vec<ImportedFile>,
-    /// E.g. `Sd1`; `Unknown` never succeeds for a Checkpoint.
-    pub family: String,
-    /// `epsilon` or `v_prediction`.
-    pub prediction_type: Option<String>,
-    /// `f16`, `bf16`, `f32`.
-    pub precision: Option<String>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct ImportedFile {
-    pub name: String,
-    pub key: String,
-    pub sha256: String,
-    pub size_bytes: u64,
 }

@@ -4,6 +4,7 @@
 //! | call | answers |
 //! |---|---|
 //! | `GET  /worker/v1/models?known=<version>` | 200 [`ModelSet`]; long poll: returns at once when the set's version differs, else after 20 s |
+//! | `POST /worker/v1/models/state` [`ModelStates`] | 204; at each change, and every 30 s as a sign of life |
 //! | `POST /worker/v1/jobs/claim` [`ClaimRequest`] | 200 [`ClaimedJob`], or 204 after `waitSeconds` |
 //! | `POST /worker/v1/jobs/{id}/heartbeat` [`Heartbeat`] | 200 [`HeartbeatReply`], 409 [`Refusal`] |
 //! | `POST /worker/v1/jobs/{id}/complete` [`Completion`] | 204, 409 [`Refusal`] |
@@ -19,11 +20,14 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{FailureReport, GenerationRequest};
+use crate::{FailureReport, GenerationRequest, NetworkFile};
 
 /// Audience of the workers' tokens.
 pub const AUDIENCE: &str = "easel";
 pub const MODELS_PATH: &str = "/worker/v1/models";
+pub const MODEL_STATES_PATH: &str = "/worker/v1/models/state";
+/// Models of one [`ModelStates`] at most.
+pub const MAX_MODEL_STATES: usize = 64;
 pub const CLAIM_PATH: &str = "/worker/v1/jobs/claim";
 
 /// Path of a call about one job; `action` is `heartbeat`, `complete`, `fail` or `release`.
@@ -52,7 +56,11 @@ pub struct ModelFile {
 pub struct ModelSet {
     /// Changes exactly when the set of (model, sha256) changes or one becomes ready; not with the URLs.
     pub version: String,
+    /// Files of the checkpoints.
     pub models: Vec<ModelFile>,
+    /// The endpoint's other Models that requests can use; each is held too.
+    #[serde(default)]
+    pub networks: Vec<NetworkFile>,
     /// Models of the endpoint that are not Ready, with the reason; the worker is not ready until it is empty.
     pub pending: Vec<PendingModel>,
 }
@@ -62,6 +70,40 @@ pub struct ModelSet {
 pub struct PendingModel {
     pub model: String,
     pub reason: String,
+}
+
+/// What a worker holds, and what it is about to hold. Replaces what the same worker said before; with no models it is
+/// forgotten.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ModelStates {
+    /// Each Model once; at most [`MAX_MODEL_STATES`].
+    pub models: Vec<ModelState>,
+}
+
+/// How far one Model is in one worker.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ModelState {
+    /// Name of the Model object.
+    pub model: String,
+    pub phase: ModelPhase,
+    /// Of a failure: why; for the other phases there is nothing to say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failure: Option<FailureReport>,
+}
+
+/// Where a Model is on its way into memory, the furthest last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum ModelPhase {
+    /// The last try to load it ended with an error.
+    Failed,
+    /// Its bytes are on their way to the worker's disk.
+    Downloading,
+    /// Its bytes are being read into memory.
+    Loading,
+    /// Requests can use it at once.
+    Loaded,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -86,6 +128,9 @@ pub struct ClaimedJob {
     pub timeout_seconds: u64,
     pub request: GenerationRequest,
     pub checkpoint: ModelFile,
+    /// The files of [`GenerationRequest::networks`], in their order.
+    #[serde(default)]
+    pub networks: Vec<NetworkFile>,
     pub outputs: Vec<OutputSlot>,
 }
 

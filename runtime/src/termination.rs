@@ -4,10 +4,12 @@
 use std::path::Path;
 
 use easel_protocol::FailureReport;
+use easel_protocol::dataset::CheckResult;
 use easel_protocol::import::ImportResult;
+use easel_protocol::training::TrainResult;
 
 /// Kubernetes cuts a longer message in the middle of the JSON.
-const LIMIT_BYTES: usize = 4096;
+pub(crate) const LIMIT_BYTES: usize = 4096;
 
 /// Writes the report of a process that failed.
 ///
@@ -17,7 +19,7 @@ pub fn write_failure(path: &Path, report: &FailureReport) -> std::io::Result<()>
     std::fs::write(path, fit(report, |report| serde_json::to_string(&report)))
 }
 
-/// Writes the result of an import.
+/// Writes the result of an import; one that succeeded was fitted (`ImportedModel::fitted`).
 ///
 /// # Errors
 /// The file cannot be written.
@@ -31,9 +33,32 @@ pub fn write_import(path: &Path, result: &ImportResult) -> std::io::Result<()> {
     std::fs::write(path, text)
 }
 
-/// Does a success fit into the message?
-pub fn fits(result: &ImportResult) -> bool {
-    serde_json::to_vec(result).is_ok_and(|json| json.len() <= LIMIT_BYTES)
+/// Writes the result of a training.
+///
+/// # Errors
+/// The file cannot be written.
+pub fn write_training(path: &Path, result: &TrainResult) -> std::io::Result<()> {
+    let text = match result {
+        TrainResult::Failed(report) => {
+            fit(report, |report| serde_json::to_string(&TrainResult::Failed(report)))
+        }
+        TrainResult::Succeeded(_) | TrainResult::Interrupted { .. } => serde_json::to_string(result)?,
+    };
+    std::fs::write(path, text)
+}
+
+/// Writes the result of a check.
+///
+/// # Errors
+/// The file cannot be written.
+pub fn write_check(path: &Path, result: &CheckResult) -> std::io::Result<()> {
+    let text = match result {
+        CheckResult::Failed(report) => {
+            fit(report, |report| serde_json::to_string(&CheckResult::Failed(report)))
+        }
+        CheckResult::Checked(_) => serde_json::to_string(result)?,
+    };
+    std::fs::write(path, text)
 }
 
 /// Encodes `report`, with its message halved until the JSON fits: escapes can make six bytes of one.
@@ -69,5 +94,13 @@ mod tests {
         write_import(path.path(), &ImportResult::Failed(report)).unwrap();
         let text = std::fs::read(path.path()).unwrap();
         assert!(matches!(serde_json::from_slice(&text).unwrap(), ImportResult::Failed(_)));
+
+        let report = FailureReport::new("TrainingDiverged", "\u{1}".repeat(2000), false);
+        write_training(path.path(), &TrainResult::Failed(report.clone())).unwrap();
+        let text = std::fs::read(path.path()).unwrap();
+        assert!(matches!(serde_json::from_slice(&text).unwrap(), TrainResult::Failed(_)));
+        write_check(path.path(), &CheckResult::Failed(report)).unwrap();
+        let text = std::fs::read(path.path()).unwrap();
+        assert!(matches!(serde_json::from_slice(&text).unwrap(), CheckResult::Failed(_)));
     }
 }

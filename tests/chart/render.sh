@@ -149,6 +149,10 @@ test_render() {
   ok "their room and time are as asked" has "$all" 'value: "200Gi"' 'value: "8Gi"' 'value: "600"'
   ok "only the facade makes trainings, only the operator Models" rights_are_divided "$default"
   ok "by default nobody reads Secrets" has_not "$default" "resources: [secrets]" "kind: Ingress" "kind: HTTPRoute" "kind: ServiceMonitor"
+  ok "by default imports work on their pods' disks, and nobody makes volumes for them" has_not "$default" \
+    "resources: [persistentvolumeclaims]" "EASEL_IMPORT_VOLUME"
+  ok "imports get volumes if that is asked for" has "$all" "resources: [persistentvolumeclaims]" \
+    "name: EASEL_IMPORT_VOLUME_SIZE" 'value: "20Gi"' 'value: "fast"' 'value: "ReadWriteOncePod"'
   ok "with stores outside the facade is a Deployment" has "$all" "replicas: 3" "name: EASEL_S3_ENDPOINT" "name: easel-database" \
     "name: studio-facade" "/easel/facade@sha256:" "EASEL_RUNTIME_IMAGE_CUDA" "port: 9000" "port: 5432" "cidr: 0.0.0.0/0, except: [169.254.0.0/16]"
   ok "with stores outside there is no volume" has_not "$all" "kind: StatefulSet" "volumeClaimTemplates:" "kind: Secret"
@@ -157,13 +161,15 @@ test_render() {
   local unknown="additional properties 'none' not allowed"
   local section
   for section in "" images. images.runtime. operator. operator.resources. facade. facade.service. persistence. database. training. \
-    s3. import. logging. apiKey. ingress. httpRoute. networkPolicy. podDisruptionBudget. metrics.serviceMonitor. metrics.prometheusRule.; do
+    s3. import. import.workVolume. logging. apiKey. ingress. httpRoute. networkPolicy. podDisruptionBudget. metrics.serviceMonitor. metrics.prometheusRule.; do
     refused "an unknown value ${section}none is refused" "$unknown" render --set "${section}none=1"
   done
   refused "several facades on one volume are refused" "needs database.existingSecret and s3.endpoint" render --set facade.replicas=2
   refused "S3 without credentials is refused" "s3.endpoint needs s3.existingSecret" render --set s3.endpoint=https://s3.example.com
   refused "a route to nowhere is refused" "httpRoute.parentRefs" render --set httpRoute.enabled=true
   refused "a key that is not known is refused" "make it first, or set apiKey.sha256" render --set apiKey.existingSecret=mine
+  refused "an access mode that nobody can write with is refused" "/import/workVolume/accessModes/0" \
+    render --set "import.workVolume.accessModes={ReadOnlyMany}"
   refused "a wrong type is refused" "got string, want boolean" render --set-string persistence.enabled=maybe
   refused "a URL without a scheme is refused" "publicUrl" render --set publicUrl=easel.example.com
 }

@@ -2,6 +2,7 @@
 //! client's side, and looking at pictures. The tests themselves are in `tests/tests/`.
 
 pub mod diagnostics;
+pub mod lesson;
 pub mod objects;
 pub mod origin;
 pub mod picture;

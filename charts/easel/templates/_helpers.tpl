@@ -174,6 +174,12 @@ priorityClassName: {{ . }}
 - apiGroups: [batch]
   resources: [jobs]
   verbs: [get, list, watch, create, patch, delete]
+{{- if .Values.import.workVolume.enabled }}
+# The volume that an import works on: get, list: is it there; create, patch: it is applied; delete: the import is over.
+- apiGroups: [""]
+  resources: [persistentvolumeclaims]
+  verbs: [get, list, create, patch, delete]
+{{- end }}
 # get, list, watch: why a pod does not start, and the last words of an import, a training or a check.
 - apiGroups: [""]
   resources: [pods]
@@ -201,6 +207,10 @@ priorityClassName: {{ . }}
 # patch: the progress of an import and of a training.
 - apiGroups: [easel.dev]
   resources: [models/status, trainingjobs/status]
+  verbs: [patch]
+# patch: which models the workers hold.
+- apiGroups: [easel.dev]
+  resources: [endpoints/status]
   verbs: [patch]
 {{- if .Values.import.sourceSecrets }}
 # get: headers, tokens and keys of sources, by the name that the Model gives; never list or watch.

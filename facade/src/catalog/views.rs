@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use easel_crds::endpoint::ServedModel;
 use easel_protocol::import::{MergeMethod, MergePrecision};
 use jiff::Timestamp;
 
@@ -64,6 +65,8 @@ pub struct EndpointView {
     pub condition: ConditionView,
     /// The last failure as one sentence.
     pub last_failure: Option<String>,
+    /// What the status says of the models that workers hold.
+    pub served: Vec<ServedModel>,
 }
 
 /// One weight file of a Model in the object store.
@@ -149,8 +152,10 @@ pub enum SourceView {
         path: String,
     },
     Merge(MergeView),
-    /// One that no importer fetches, by its name in the spec.
-    NotFetched(&'static str),
+    /// The result of a TrainingJob of the same namespace.
+    TrainingJob {
+        name: String,
+    },
     /// None is set.
     Absent,
 }
@@ -167,6 +172,8 @@ pub struct ModelView {
     pub source: SourceView,
     pub ready: ConditionView,
     pub files: Vec<FileView>,
+    /// Words that bring out what was trained.
+    pub trigger_words: Vec<String>,
 }
 
 impl ModelView {
@@ -177,12 +184,13 @@ impl ModelView {
 
     /// The file that `name` means: the one of that name, else the first weight file.
     pub fn file_called(&self, name: &str) -> Option<&FileView> {
+        self.files.iter().find(|file| file.name == name).or_else(|| self.weights())
+    }
+
+    /// The first weight file.
+    pub fn weights(&self) -> Option<&FileView> {
         let weights = |file: &&FileView| file.name.ends_with(".safetensors");
-        self.files
-            .iter()
-            .find(|file| file.name == name)
-            .or_else(|| self.files.iter().find(weights))
-            .or_else(|| self.files.first())
+        self.files.iter().find(weights).or_else(|| self.files.first())
     }
 }
 

@@ -5,10 +5,11 @@ use std::time::Duration;
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
-use easel_protocol::FailureReport;
 use easel_protocol::worker::{
-    ClaimRequest, ClaimedJob, Completion, Heartbeat, HeartbeatReply, JobFailure, OutputSlot, Release,
+    ClaimRequest, ClaimedJob, Completion, Heartbeat, HeartbeatReply, JobFailure, ModelFile, OutputSlot,
+    Release,
 };
+use easel_protocol::{FailureReport, NetworkFile, NetworkRef};
 use easel_store::jobs::{Attempt, Claim, CompletionRecord, Holder, Job, JobId, JobState, Refused, Sha256};
 use easel_store::objects::Audience;
 use http::StatusCode;
@@ -74,14 +75,14 @@ async fn hand_out(app: &App, worker: &Worker, job: &Job) -> Result<Option<Claime
     Span::current().record("job.id", job.id.to_string());
     let handed = sign(app, job).await;
     let failure = match handed {
-        Ok(Some(handed)) => {
+        Ok(Signed::Whole(handed)) => {
             tracing::info!(endpoint = job.endpoint, attempt = job.attempt.0, "job handed out");
-            return Ok(Some(handed));
+            return Ok(Some(*handed));
         }
-        Ok(None) => {
+        Ok(Signed::Gone { model }) => {
             let message = format!(
-                "Model {}/{} was deleted or has other bytes since the job was taken; send it again",
-                job.namespace, job.request.checkpoint
+                "Model {}/{model} was deleted or has other bytes since the job was taken; send it again",
+                job.namespace
             );
             FailureReport::new("ModelChanged", message, false)
         }
@@ -96,13 +97,25 @@ async fn hand_out(app: &App, worker: &Worker, job: &Job) -> Result<Option<Claime
     Ok(None)
 }
 
-async fn sign(app: &App, job: &Job) -> Result<Option<ClaimedJob>, WorkerError> {
-    let model = app.directory.model(&job.namespace, &job.request.checkpoint);
-    let file = model
-        .as_ref()
-        .and_then(|model| model.files.iter().find(|file| file.sha256 == job.checkpoint.as_str()));
-    let Some(file) = file else { return Ok(None) };
-    let checkpoint = models::sign_file(app, job.request.checkpoint.clone(), file).await?;
+/// A job for a worker.
+enum Signed {
+    Whole(Box<ClaimedJob>),
+    /// This Model no longer has the bytes that the job was taken for.
+    Gone {
+        model: String,
+    },
+}
+
+async fn sign(app: &App, job: &Job) -> Result<Signed, WorkerError> {
+    let gone = |model: &str| Ok(Signed::Gone { model: model.to_owned() });
+    let Some(checkpoint) = file_of(app, job, &job.request.checkpoint, job.checkpoint.as_str()).await? else {
+        return gone(&job.request.checkpoint);
+    };
+    let mut networks = Vec::new();
+    for NetworkRef { kind, name, model, sha256 } in &job.request.networks {
+        let Some(file) = file_of(app, job, model, sha256).await? else { return gone(model) };
+        networks.push(NetworkFile { kind: *kind, name: name.clone(), file });
+    }
     let expires = Duration::from_secs(job.timeout_seconds) + UPLOAD_GRACE;
     let mut slots = Vec::new();
     for (picture, format, name) in outputs::expected(&job.request) {
@@ -111,15 +124,26 @@ async fn sign(app: &App, job: &Job) -> Result<Option<ClaimedJob>, WorkerError> {
         let url = app.objects.presign_put(&key, &Audience::Worker, expires, content_type).await?;
         slots.push(OutputSlot { picture, format, name, url: url.into_string() });
     }
-    Ok(Some(ClaimedJob {
+    Ok(Signed::Whole(Box::new(ClaimedJob {
         id: job.id.to_string(),
         attempt: job.attempt.0,
         lease_seconds: app.config.lease.as_secs(),
         timeout_seconds: job.timeout_seconds,
         request: job.request.clone(),
         checkpoint,
+        networks,
         outputs: slots,
-    }))
+    })))
+}
+
+/// The Model's file of that hash, for a pod.
+async fn file_of(app: &App, job: &Job, model: &str, sha256: &str) -> Result<Option<ModelFile>, WorkerError> {
+    let found = app.directory.model(&job.namespace, model);
+    let file = found.as_ref().and_then(|found| found.files.iter().find(|file| file.sha256 == sha256));
+    match file {
+        Some(file) => models::sign_file(app, model.to_owned(), file).await.map(Some),
+        None => Ok(None),
+    }
 }
 
 fn holder(worker: &Worker, id: JobId, attempt: Attempt) -> Holder<'_> {

@@ -79,6 +79,7 @@ mod tests {
             source: SourceView::Absent,
             ready: ConditionView { holds: ready, ..ConditionView::absent("") },
             files: files.iter().map(file).collect(),
+            trigger_words: Vec::new(),
         }
     }
 

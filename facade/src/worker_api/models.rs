@@ -5,6 +5,7 @@ use std::time::Duration;
 use axum::Json;
 use axum::extract::{Query, State};
 use easel_protocol::worker::{ModelFile, ModelSet, PendingModel};
+use easel_protocol::{NetworkFile, NetworkKind};
 use easel_store::objects::{Audience, ObjectKey, ResponseHeaders};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
@@ -13,12 +14,15 @@ use tokio::time::{Instant, timeout_at};
 use super::error::WorkerError;
 use super::identity::Worker;
 use crate::app::App;
-use crate::catalog::{EndpointView, FileView, ModelView};
+use crate::catalog::{EndpointView, FileView};
 
 /// A long poll ends so late if nothing changes.
 const WAIT: Duration = Duration::from_secs(20);
 /// A large checkpoint over a slow link takes long, and the worker resumes with the same URL.
 pub(super) const URL_LIFE: Duration = Duration::from_secs(6 * 3600);
+
+/// Type of the Models that are loaded by themselves.
+const CHECKPOINT: &str = "Checkpoint";
 
 #[derive(Debug, Default, Deserialize)]
 pub struct Known {
@@ -55,7 +59,10 @@ pub(super) async fn model_set(
 /// A [`ModelSet`] without its URLs.
 struct Chosen {
     version: String,
+    /// Files of checkpoints.
     ready: Vec<(String, FileView)>,
+    /// The one file of each Model that requests can use besides.
+    networks: Vec<(NetworkKind, String, FileView)>,
     pending: Vec<PendingModel>,
 }
 
@@ -67,23 +74,29 @@ fn choose(app: &App, worker: &Worker) -> Result<Chosen, WorkerError> {
     let endpoint: EndpointView = app.directory.endpoint(namespace, endpoint).ok_or_else(|| {
         WorkerError::NotKnown { kind: "Endpoint", namespace: namespace.clone(), name: endpoint.clone() }
     })?;
-    let (mut ready, mut pending) = (Vec::new(), Vec::new());
+    let (mut ready, mut networks, mut pending) = (Vec::new(), Vec::new(), Vec::new());
     for name in endpoint.models {
         match app.directory.model(namespace, &name) {
-            Some(ModelView { ready: condition, files, .. }) if condition.holds && !files.is_empty() => {
-                ready.extend(files.into_iter().map(|file| (name.clone(), file)));
+            Some(model) if model.ready.holds && !model.files.is_empty() => {
+                match (NetworkKind::of_model_type(&model.model_type), model.weights()) {
+                    (Some(kind), Some(file)) => networks.push((kind, name, file.clone())),
+                    // Of other types nothing can be made by itself: jobs bring them along.
+                    _ if model.model_type != CHECKPOINT => {}
+                    _ => ready.extend(model.files.into_iter().map(|file| (name.clone(), file))),
+                }
             }
             Some(model) => pending.push(PendingModel { model: name, reason: model.ready.reason }),
             None => pending.push(PendingModel { model: name, reason: "NotFound".into() }),
         }
     }
-    Ok(Chosen { version: version(&ready, &pending), ready, pending })
+    let files = ready.iter().map(|(name, file)| (name, file));
+    let files = files.chain(networks.iter().map(|(_, name, file)| (name, file)));
+    Ok(Chosen { version: version(files, &pending), ready, networks, pending })
 }
 
 /// Changes when a model comes, goes, gets other bytes or becomes ready; not with the order or the URLs.
-fn version(ready: &[(String, FileView)], pending: &[PendingModel]) -> String {
-    let mut lines: Vec<String> =
-        ready.iter().map(|(model, file)| format!("{model} {}\n", file.sha256)).collect();
+fn version<'a>(ready: impl Iterator<Item = (&'a String, &'a FileView)>, pending: &[PendingModel]) -> String {
+    let mut lines: Vec<String> = ready.map(|(model, file)| format!("{model} {}\n", file.sha256)).collect();
     lines.extend(pending.iter().map(|pending| format!("{} pending\n", pending.model)));
     lines.sort();
     let mut hasher = Sha256::new();
@@ -99,7 +112,12 @@ impl Chosen {
         for (model, file) in self.ready {
             models.push(sign_file(app, model, &file).await?);
         }
-        Ok(ModelSet { version: self.version, models, pending: self.pending })
+        let mut networks = Vec::with_capacity(self.networks.len());
+        for (kind, model, file) in self.networks {
+            let file = sign_file(app, model.clone(), &file).await?;
+            networks.push(NetworkFile { kind, name: model, file });
+        }
+        Ok(ModelSet { version: self.version, models, networks, pending: self.pending })
     }
 }
 
@@ -132,6 +150,9 @@ mod tests {
         };
         let waits = |model: &str, reason: &str| PendingModel { model: model.into(), reason: reason.into() };
         let (a, b) = (("a".to_owned(), file("1", "k")), ("b".to_owned(), file("2", "k")));
+        let version = |ready: &[(String, FileView)], pending: &[PendingModel]| {
+            version(ready.iter().map(|(name, file)| (name, file)), pending)
+        };
         let base = version(&[a.clone(), b.clone()], &[]);
         assert_eq!(base, version(&[b.clone(), ("a".into(), file("1", "other"))], &[]), "order and place");
         assert_ne!(base, version(std::slice::from_ref(&a), &[]), "one less");

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use easel_facade::catalog::Transfer;
 use easel_protocol::import::{
-    CLAIM_IMPORT_PATH, COMPLETE_IMPORT_PATH, IMPORT_PROGRESS_PATH, ImportTask, Origin, PartDone,
+    CLAIM_IMPORT_PATH, COMPLETE_IMPORT_PATH, IMPORT_PROGRESS_PATH, ImportPhase, ImportTask, Origin, PartDone,
     STORE_IMPORT_PATH, StoreDone, StorePlan,
 };
 use http::StatusCode;
@@ -208,11 +208,16 @@ async fn hubs_sites_and_volumes_are_named_with_the_tokens_of_labelled_secrets() 
 #[tokio::test]
 async fn progress_is_written_while_the_model_is_not_ready() {
     let facade = Fixture::new().await;
-    let body = json!({"bytesDone": 10, "bytesTotal": 40, "bytesPerSecond": 3});
+    let body = json!({"phase": "Storing", "bytesDone": 10, "bytesTotal": 40, "bytesPerSecond": 3});
     for token in [WEB, "team/easel-import-demo-model/pod"] {
         assert_eq!(facade.pod(token, IMPORT_PROGRESS_PATH, &body).await.status, StatusCode::NO_CONTENT);
     }
-    let want = Transfer { bytes_done: 10, bytes_total: Some(40), bytes_per_second: 3 };
+    let want = Transfer {
+        phase: Some(ImportPhase::Storing),
+        bytes_done: 10,
+        bytes_total: Some(40),
+        bytes_per_second: 3,
+    };
     assert_eq!(*facade.cluster.transfers.lock().unwrap(), [("team/web".to_owned(), want)]);
     let odd = refusal(&facade, WEB, IMPORT_PROGRESS_PATH, &json!({"bytesDone": -1})).await;
     assert_eq!(odd, (400, "InvalidRequest".to_owned()));

@@ -120,6 +120,7 @@ fn observed(endpoint: &Endpoint, old: &EndpointStatus, applied: &Applied, now: T
         queue: None,
         scaling_history: Vec::new(),
         performance: None,
+        models: Vec::new(),
     }
 }
 
@@ -153,6 +154,7 @@ fn failed(endpoint: &Endpoint, old: &EndpointStatus, error: &Error, now: Timesta
         queue: None,
         scaling_history: Vec::new(),
         performance: None,
+        models: Vec::new(),
         ..old.clone()
     }
 }

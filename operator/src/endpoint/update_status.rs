@@ -22,7 +22,13 @@ pub async fn update_status(ctx: &Ctx, endpoint: &Endpoint, new: EndpointStatus) 
     Ok(())
 }
 
-/// The part of a status that this operator writes.
-fn ours(status: &EndpointStatus) -> EndpointStatus {
-    EndpointStatus { queue: None, performance: None, scaling_history: Vec::new(), ..status.clone() }
+/// The part of a status that this operator writes; what workers hold is the facade's to say.
+pub(super) fn ours(status: &EndpointStatus) -> EndpointStatus {
+    EndpointStatus {
+        queue: None,
+        performance: None,
+        scaling_history: Vec::new(),
+        models: Vec::new(),
+        ..status.clone()
+    }
 }

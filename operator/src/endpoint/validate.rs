@@ -41,6 +41,8 @@ pub struct ValidEndpoint {
     pub precision: Precision,
     pub rollout: Rollout,
     pub cache_limit: Quantity,
+    /// The claim that the cache is on; `None`: scratch space of the pod.
+    pub cache_claim: Option<String>,
     /// What the worker may keep in the cache: a little less than the volume's limit.
     pub cache_bytes: u64,
 }
@@ -69,6 +71,7 @@ pub fn validate(endpoint: &Endpoint, catalogue: &Catalogue) -> Result<ValidEndpo
         rollout: spec.rollout.clone(),
         cache_bytes: cache_bytes(&spec.cache.size_limit)?,
         cache_limit: spec.cache.size_limit.clone(),
+        cache_claim: spec.cache.volume.as_ref().map(|volume| volume.claim_name.clone()),
     })
 }
 

@@ -18,8 +18,9 @@ pub struct Applied {
     pub failed_pods: u32,
 }
 
-/// Applies the ServiceAccount and the Job of the plan, then deletes all other Jobs of ours. The result of a
-/// Job that succeeded is in the status before a later run deletes the Job.
+/// Applies the ServiceAccount, the work volume and the Job of the plan, then deletes all other Jobs and volumes of ours.
+/// The result of a Job that succeeded is in the status before a later run deletes the Job. A volume that a pod still
+/// uses goes when the pod does: Kubernetes sees to that.
 ///
 /// # Errors
 /// The first child that cannot be written, or whose name belongs to something else.
@@ -30,10 +31,17 @@ pub async fn apply(
     plan: Plan,
     built: Built,
 ) -> Result<Applied, Error> {
-    let Built { service_account, job } = built;
+    let Built { service_account, work_volume, job } = built;
     let (client, cache, owner) = (&ctx.client, &ctx.applied, &valid.owner);
     // The Job's pods need their ServiceAccount.
     apply_one(client, cache, owner, &refs.service_accounts, service_account).await?;
+    if let Some(volume) = work_volume {
+        // What a claim asks for cannot change; one that was made under other settings serves to its end.
+        let lives = refs.work_volumes.ours(owner).any(|live| live.name_any() == volume.name_any());
+        if !lives {
+            apply_one(client, cache, owner, &refs.work_volumes, volume).await?;
+        }
+    }
     let mut failed_pods = 0;
     if let Some(job) = job {
         let name = job.name_any();
@@ -50,6 +58,9 @@ pub async fn apply(
     }
     let keep: Vec<&str> = plan.job().map(|(name, _)| name).into_iter().collect();
     prune(client, cache, owner, &refs.jobs, &keep).await?;
+    let volume = plan.goes_on().then(|| valid.work_volume_name());
+    let keep: Vec<&str> = volume.as_deref().into_iter().collect();
+    prune(client, cache, owner, &refs.work_volumes, &keep).await?;
     let account = owner.child_name();
     prune(client, cache, owner, &refs.service_accounts, &[&account]).await?;
     Ok(Applied { plan, source_hash: valid.source_hash.clone(), users: refs.users, failed_pods })

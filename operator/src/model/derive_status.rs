@@ -1,9 +1,9 @@
 //! A Model's status from what was decided and observed. Pure: time is an argument.
 
 use easel_crds::common::KindRef;
-use easel_crds::model::{ImportStatus, StoredFile};
+use easel_crds::model::{ImportStatus, Network, StoredFile, Thumbnail};
 use easel_crds::{LastFailure, Model, ModelStatus};
-use easel_protocol::import::ImportedModel;
+use easel_protocol::import::{ImportedModel, weights_key};
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 
@@ -17,6 +17,9 @@ use crate::pods::PodFailure;
 pub const IN_USE: &str = "InUse";
 /// The API keeps no more; a user that is left out still uses the Model.
 const MAX_USERS: usize = 32;
+/// Trigger words that the API keeps, and characters of one.
+const MAX_WORDS: usize = 64;
+const MAX_WORD: usize = 256;
 /// Pods that a round may have before it is a failed one: the Job's first and its repetitions.
 const PODS_PER_ROUND: u32 = 4;
 
@@ -66,8 +69,29 @@ fn with_files(mut status: ModelStatus, imported: &ImportedModel, source_hash: &s
     status.family = Some(imported.family.clone());
     status.prediction_type = imported.prediction_type.clone();
     status.precision = imported.precision.clone();
+    status.trigger_words = words(&imported.trigger_words);
+    status.base_model = imported.base_model.as_ref().map(|text| text.chars().take(MAX_WORD).collect());
+    status.network =
+        imported.network.as_ref().map(|found| Network { kind: found.kind.clone(), rank: found.rank });
+    status.thumbnail = imported.thumbnail.as_ref().map(|picture| Thumbnail {
+        key: weights_key(&picture.sha256),
+        sha256: picture.sha256.clone(),
+        media_type: picture.media_type.clone(),
+        size_bytes: picture.size_bytes,
+    });
     status.source_hash = Some(source_hash.to_owned());
     status
+}
+
+/// As many as the API keeps, each once: it takes no list with a word twice or with an endless one.
+fn words(found: &[String]) -> Vec<String> {
+    let mut words: Vec<String> = Vec::new();
+    for word in found.iter().filter(|word| (1..=MAX_WORD).contains(&word.chars().count())) {
+        if words.len() < MAX_WORDS && !words.contains(word) {
+            words.push(word.clone());
+        }
+    }
+    words
 }
 
 fn describe(name: &str, plan: &Plan, status: &ModelStatus) -> (Standing, String, String) {
@@ -191,4 +215,18 @@ fn failed(model: &Model, old: ModelStatus, error: &Error, now: Timestamp) -> Mod
     };
     let import = import(&Plan::Suspended, 0, old.import.as_ref());
     ModelStatus { observed_generation: model.metadata.generation, conditions, last_failure, import, ..old }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_are_kept_once_and_within_the_apis_bounds() {
+        let long = "w".repeat(257);
+        let mut found: Vec<String> = ["zorb", "", "zorb", &long].map(str::to_owned).into();
+        found.extend((0..70).map(|n| n.to_string()));
+        let kept = words(&found);
+        assert_eq!((kept.len(), kept[0].as_str(), kept[1].as_str()), (64, "zorb", "0"));
+    }
 }

@@ -16,8 +16,8 @@ use kube::ResourceExt;
 use super::inputs::{Input, waits_for};
 use super::{InvalidModel, ValidModel};
 use crate::backoff::doubled;
-use crate::children::{Children, sha256_hex};
-use crate::jobs::{JobState, job_state};
+use crate::children::Children;
+use crate::jobs::{JobState, job_name, job_state};
 use crate::labels::{IMPORT_ROUND, SOURCE_HASH};
 use crate::pods::PodFailure;
 
@@ -25,8 +25,6 @@ use crate::pods::PodFailure;
 const MAX_ROUNDS: u32 = 8;
 const FIRST_WAIT: Duration = Duration::from_secs(30);
 const LONGEST_WAIT: Duration = Duration::from_secs(1800);
-/// Longest piece of a Model's name in the name of a Job, whose pods carry that name in a label.
-const NAME_PART: usize = 38;
 
 /// What to do. A Job that is named here is kept; all others of the Model are deleted.
 #[derive(Clone, Debug, PartialEq)]
@@ -76,6 +74,15 @@ impl Plan {
             | Self::Store { job, round, .. }
             | Self::BackOff { job, round, .. }
             | Self::Stuck { job, round, .. } => Some((job, *round)),
+        }
+    }
+
+    /// May what the import has fetched be of use yet?
+    pub fn goes_on(&self) -> bool {
+        match self {
+            Self::Run { .. } | Self::BackOff { .. } | Self::Suspended => true,
+            Self::Done | Self::WaitForUpload | Self::WaitForModels(_) => false,
+            Self::WaitForTraining(_) | Self::Store { .. } | Self::Stuck { .. } => false,
         }
     }
 
@@ -142,7 +149,7 @@ pub fn plan(
 }
 
 fn run(valid: &ValidModel, round: u32) -> Plan {
-    Plan::Run { job: job_name(valid, round), round, trouble: None }
+    Plan::Run { job: job_of(valid, round), round, trouble: None }
 }
 
 fn wait(round: u32) -> Duration {
@@ -154,11 +161,9 @@ fn round_of(job: &Job) -> u32 {
     job.annotations().get(IMPORT_ROUND).and_then(|round| round.parse().ok()).unwrap_or(1)
 }
 
-/// Name of the Job of a round: the same for the same source, another for every other one.
-fn job_name(valid: &ValidModel, round: u32) -> String {
-    let digest = sha256_hex(format!("{}/{round}", valid.source_hash).as_bytes());
-    let name: String = valid.owner.name.chars().take(NAME_PART).collect();
-    format!("easel-import-{name}-{}", &digest[..8])
+/// Name of the Job of a round.
+fn job_of(valid: &ValidModel, round: u32) -> String {
+    job_name(&valid.owner, &format!("{}/{round}", valid.source_hash))
 }
 
 #[cfg(test)]

@@ -47,7 +47,7 @@ pub async fn reconcile_at(trigger: Arc<Model>, ctx: Arc<Ctx>, now: Timestamp) ->
 
 async fn run(model: &Model, ctx: &Ctx, now: Timestamp) -> Result<Applied, Error> {
     let owner = Owner::of(model, Component::Import).ok_or(Error::Unstored)?;
-    let refs = dereference(model, &owner, &ctx.client, &ctx.models).await?;
+    let refs = dereference(model, &owner, ctx).await?;
     // Before the spec is judged: bytes of a former one may be in use.
     hold(&ctx.client, model, !refs.users.is_empty()).await?;
     let valid = of_training(validate(model)?, refs.training.as_ref(), model.status.as_ref());

@@ -8,6 +8,7 @@ use serde_json::json;
 
 use crate::children::{Owner, sha256_hex};
 use crate::error::Error;
+use crate::jobs::job_name;
 use crate::labels::Component;
 
 /// A spec that cannot be imported.
@@ -48,6 +49,13 @@ pub struct ValidModel {
     /// Its training has no result; the sentence says why.
     pub awaits_training: Option<String>,
     pub suspended: bool,
+}
+
+impl ValidModel {
+    /// Name of the volume that an import of this source works on, if it has one of its own.
+    pub fn work_volume_name(&self) -> String {
+        job_name(&self.owner, &self.source_hash)
+    }
 }
 
 /// Checks a Model.

@@ -10,6 +10,7 @@ pub const TRAININGS: &str = "apis/easel.dev/v1alpha1/namespaces/tenant/trainingj
 pub const DATASETS: &str = "apis/easel.dev/v1alpha1/namespaces/tenant/datasets";
 pub const DEPLOYMENTS: &str = "apis/apps/v1/namespaces/tenant/deployments";
 pub const JOBS: &str = "apis/batch/v1/namespaces/tenant/jobs";
+pub const CLAIMS: &str = "api/v1/namespaces/tenant/persistentvolumeclaims";
 pub const PODS: &str = "api/v1/namespaces/tenant/pods";
 pub const SERVICES: &str = "api/v1/namespaces/tenant/services";
 pub const ACCOUNTS: &str = "api/v1/namespaces/tenant/serviceaccounts";

@@ -4,7 +4,7 @@ use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
 use crate::api::Api;
-use crate::fixture::{JOBS, MODELS, at, condition, endpoint, model, ready, stored_model};
+use crate::fixture::{CLAIMS, JOBS, MODELS, at, condition, endpoint, model, ready, stored_model};
 use crate::process::{Process, settle};
 use crate::world::end_job;
 
@@ -38,6 +38,12 @@ async fn a_model_is_ready_only_with_its_files_and_the_job_goes() {
     assert_eq!((&status["family"], &status["sizeBytes"]), (&json!("Sd1"), &json!(5)));
     assert_eq!((&status["predictionType"], &status["precision"]), (&json!("epsilon"), &json!("f16")));
     assert_eq!(status["files"][0]["sha256"], "a".repeat(64));
+    assert_eq!(status["files"][0]["key"], format!("models/sha256/{}", "a".repeat(64)));
+    assert_eq!((&status["triggerWords"], &status["baseModel"]), (&json!(["zorb"]), &json!("sd_v1")));
+    assert_eq!(status["network"], json!({"kind": "LoCon", "rank": 16}));
+    let picture = json!({"key": format!("models/sha256/{}", "b".repeat(64)), "sha256": "b".repeat(64),
+        "mediaType": "image/png", "sizeBytes": 70});
+    assert_eq!(status["thumbnail"], picture);
     assert_eq!(status["import"]["attempts"], 1);
     assert_eq!(api.all(JOBS).len(), 0);
 }
@@ -177,4 +183,52 @@ async fn a_model_names_the_endpoints_that_list_it() {
     }
     settle(&api).await;
     assert!(found(&api)["status"]["usedBy"].is_null());
+}
+
+#[tokio::test]
+async fn a_work_volume_is_there_while_its_import_goes_on() {
+    let api = Api::default();
+    api.put(MODELS, model("m", &http()));
+    let process = Process::with_work_volumes(&api);
+    let failed_at: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
+    let seconds = |n| failed_at + SignedDuration::from_secs(n);
+    let volumes = || api.all(CLAIMS).into_iter().map(|(path, _)| path).collect::<Vec<_>>();
+    process.look(&api, seconds(0)).await;
+    let first = volumes();
+    assert_eq!(first.len(), 1);
+    let (job, _) = api.all(JOBS).pop().unwrap();
+    let report = json!({"Failed": {"reason": "SourceStalled", "message": "no bytes", "retriable": true}});
+    end_job(&api, &job, "Failed", "BackoffLimitExceeded", 75, &report);
+    process.look(&api, seconds(5)).await;
+    assert_eq!(volumes(), first, "the next round finds what this one fetched");
+    // What somebody changed of a claim is left: a claim cannot be written anew.
+    api.change(&first[0], |claim| claim["spec"]["resources"]["requests"]["storage"] = json!("9Gi"));
+    process.look(&api, seconds(31)).await;
+    assert_eq!((volumes(), api.all(JOBS).len()), (first.clone(), 1));
+    api.change(&at(MODELS, "m"), |model| model["spec"]["suspend"] = json!(true));
+    process.look(&api, seconds(32)).await;
+    assert_eq!((volumes(), api.all(JOBS).len()), (first.clone(), 0), "a suspended import may go on");
+    api.change(&at(MODELS, "m"), |model| {
+        model["spec"]["suspend"] = json!(false);
+        model["spec"]["source"]["http"]["url"] = json!("https://example.com/b");
+    });
+    process.look(&api, seconds(33)).await;
+    assert_eq!(volumes().len(), 1);
+    assert_ne!(volumes(), first, "another source is another volume");
+    process.settle(&api).await;
+    assert_eq!(ready(&found(&api)), "True:Imported");
+    assert_eq!(volumes(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_work_volume_goes_when_the_import_has_failed_for_good() {
+    let api = Api::default();
+    api.put(MODELS, model("m", &http()));
+    let process = Process::with_work_volumes(&api);
+    process.look(&api, Timestamp::now()).await;
+    let (job, _) = api.all(JOBS).pop().unwrap();
+    let report = json!({"Failed": {"reason": "SourceNotFound", "message": "404", "retriable": false}});
+    end_job(&api, &job, "Failed", "PodFailurePolicy", 65, &report);
+    process.look(&api, Timestamp::now()).await;
+    assert_eq!((api.all(JOBS).len(), api.all(CLAIMS).len()), (1, 0), "the Job is kept for its logs");
 }

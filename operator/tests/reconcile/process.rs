@@ -52,7 +52,22 @@ impl Process {
 
     /// Starts one with a client of its own.
     pub fn with_client(client: Client) -> Self {
-        let config = Config::parse_from(["easel-operator", "--runtime-image", "runtime:1"]);
+        Self::with_flags(client, &[])
+    }
+
+    /// Starts one whose imports work on volumes.
+    pub fn with_work_volumes(api: &Api) -> Self {
+        let api = api.clone();
+        let server = service_fn(move |request: Request<Body>| {
+            let api = api.clone();
+            async move { Ok::<_, BoxError>(api.answer(request).await) }
+        });
+        Self::with_flags(Client::new(server, "tenant"), &["--import-volume-size", "5Gi"])
+    }
+
+    fn with_flags(client: Client, flags: &[&str]) -> Self {
+        let named = ["easel-operator", "--runtime-image", "runtime:1"];
+        let config = Config::parse_from(named.iter().chain(flags));
         let settings = Settings::new(&config, Catalogue::load(None).unwrap());
         let resync = Duration::from_secs(300);
         let ctx = Arc::new(Ctx::new(client, settings, Metrics::default(), "test", resync));

@@ -1,6 +1,9 @@
 //! The rest of the cluster: Deployments get pods, Jobs run an importer, as their controllers and the kubelet
 //! would do it.
 
+use easel_protocol::import::{
+    ImportResult, ImportedFile, ImportedModel, ImportedNetwork, ImportedPicture, weights_key,
+};
 use serde_json::{Value, json};
 
 use crate::api::Api;
@@ -63,9 +66,28 @@ fn run_job(api: &Api, path: &str, job: &Value) {
     if !job["status"].is_null() {
         return;
     }
-    let imported = json!({"Succeeded": {"family": "Sd1", "predictionType": "epsilon", "precision": "f16",
-        "files": [{"name": "a.safetensors", "key": "models/sha256/aa", "sha256": "a".repeat(64), "sizeBytes": 5}]}});
-    end_job(api, path, "Complete", "", 0, &imported);
+    let file = ImportedFile {
+        name: "a.safetensors".into(),
+        key: weights_key(&"a".repeat(64)),
+        sha256: "a".repeat(64),
+        size_bytes: 5,
+    };
+    let imported = ImportedModel {
+        files: vec![file],
+        family: "Sd1".into(),
+        prediction_type: Some("epsilon".into()),
+        precision: Some("f16".into()),
+        trigger_words: vec!["zorb".into()],
+        base_model: Some("sd_v1".into()),
+        network: Some(ImportedNetwork { kind: "LoCon".into(), rank: Some(16) }),
+        thumbnail: Some(ImportedPicture {
+            sha256: "b".repeat(64),
+            media_type: "image/png".into(),
+            size_bytes: 70,
+        }),
+    };
+    let message = serde_json::to_value(ImportResult::Succeeded(imported)).unwrap();
+    end_job(api, path, "Complete", "", 0, &message);
 }
 
 /// Ends a Job: its pod with this exit status and termination message, and the Job with this condition.

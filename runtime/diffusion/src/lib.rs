@@ -33,9 +33,9 @@ pub use inspect::{
 };
 pub use output::{EncodeError, jpeg, png};
 pub use pipeline::{
-    Area, Batcher, BatcherStats, Churn, Fill, GenerateError, Hires, HiresSize, ImageToImage, Inpaint,
-    Library, LoadError, LoadOptions, Mode, Observer, Picture, Pipeline, Progress, Request, RequestError,
-    Resize, Size, Stage, Surroundings, UnknownUpscaler, Upscaler, Variation,
+    Area, Batcher, BatcherStats, Churn, Credited, Fill, GenerateError, Hires, HiresSize, ImageToImage,
+    Inpaint, Library, LoadError, LoadOptions, Mode, Observer, Picture, Pipeline, Progress, Request,
+    RequestError, Resize, Size, Stage, Surroundings, UnknownUpscaler, Upscaler, Variation,
 };
 pub use samplers::{Sampler, UnknownSampler};
 pub use schedule::{Schedule, UnknownSchedule};

@@ -8,7 +8,9 @@ use super::convert::ConvertArgs;
 use super::generate::GenerateArgs;
 use super::merge::MergeArgs;
 use super::train::TrainArgs;
+use crate::dataset_check::CheckConfig;
 use crate::import::ImportConfig;
+use crate::trainer::TrainerConfig;
 use crate::worker::ServeConfig;
 
 /// Easel's runtime: renders pictures and trains, in a pod or at your desk
@@ -22,7 +24,7 @@ pub struct Cli {
 }
 
 const EXIT_CODES: &str = "Exit status: 0 success, 2 wrong usage, 65 a failure that comes again with the same input, \
-                          75 a failure that may pass.";
+                          75 a failure that may pass, 143 a training that was told to stop.";
 
 #[derive(Debug, Clone, Args)]
 pub struct Logging {
@@ -46,6 +48,10 @@ pub enum Command {
     Serve(Box<ServeConfig>),
     /// Bring the files of a Model into the object store (what its import Job runs)
     Import(Box<ImportConfig>),
+    /// Run the training of a TrainingJob (what its Job runs)
+    RunTraining(Box<TrainerConfig>),
+    /// Look at every picture of a Dataset (what its Job runs)
+    CheckDataset(Box<CheckConfig>),
     /// Render pictures from a prompt, without any cluster
     Generate(Box<GenerateArgs>),
     /// Train a LoRA, an embedding, a hypernetwork or a model, without any cluster

@@ -5,6 +5,7 @@ mod bar;
 mod convert;
 mod generate;
 mod inspect;
+mod jobs;
 mod logging;
 mod merge;
 mod run;

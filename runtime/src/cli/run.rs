@@ -10,9 +10,9 @@ use easel_protocol::FailureReport;
 use easel_protocol::import::ImportResult;
 
 use super::args::{Cli, Command};
-use super::{convert, generate, inspect, logging, merge, train};
+use super::{convert, generate, inspect, jobs, logging, merge, train};
 use crate::engine::{DiffusionEngine, memory_limit_bytes, size_thread_pool};
-use crate::import::{ImportConfig, ImportError, import};
+use crate::import::{ImportConfig, import};
 use crate::worker::{ServeConfig, Shutdown, serve};
 use crate::{net, termination};
 
@@ -24,18 +24,21 @@ pub fn main() -> ExitCode {
         return ExitCode::from(2);
     }
     net::install_tls();
+    let failed = |result: Result<(), FailureReport>| result.map_err(|report| report.exit_code());
     let result = match cli.command {
-        Command::Serve(config) => run_serve(*config),
-        Command::Import(config) => run_import(&config),
-        Command::Generate(args) => told(generate::run(&args)),
-        Command::Train(args) => told(train::run(&args)),
-        Command::Inspect(args) => told(inspect::run(&args)),
-        Command::Merge(args) => told(merge::run(&args)),
-        Command::Convert(args) => told(convert::run(&args)),
+        Command::Serve(config) => failed(run_serve(*config)),
+        Command::Import(config) => failed(run_import(&config)),
+        Command::RunTraining(config) => jobs::training(&config),
+        Command::CheckDataset(config) => jobs::dataset_check(&config),
+        Command::Generate(args) => failed(told(generate::run(&args))),
+        Command::Train(args) => failed(told(train::run(&args))),
+        Command::Inspect(args) => failed(told(inspect::run(&args))),
+        Command::Merge(args) => failed(told(merge::run(&args))),
+        Command::Convert(args) => failed(told(convert::run(&args))),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
-        Err(report) => exit_code(report.exit_code()),
+        Err(code) => exit_code(code),
     }
 }
 
@@ -49,7 +52,7 @@ fn exit_code(code: i32) -> ExitCode {
 }
 
 /// Two threads for the network; the CPUs belong to the engine.
-fn async_runtime() -> Result<tokio::runtime::Runtime, FailureReport> {
+pub(super) fn async_runtime() -> Result<tokio::runtime::Runtime, FailureReport> {
     let built = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     built.map_err(|error| FailureReport::new("RuntimeFailed", error.to_string(), true))
 }
@@ -94,10 +97,6 @@ fn run_import(config: &ImportConfig) -> Result<(), FailureReport> {
         Ok(Ok(model)) => ImportResult::Succeeded(model),
         Ok(Err(error)) => ImportResult::Failed(error),
         Err(report) => ImportResult::Failed(report),
-    };
-    let result = match result {
-        result if termination::fits(&result) || matches!(result, ImportResult::Failed(_)) => result,
-        _ => ImportResult::Failed(ImportError::ResultTooLarge.report()),
     };
     if let Err(error) = termination::write_import(&config.termination_log, &result) {
         // Without its result the import did not happen, as far as the operator can tell.

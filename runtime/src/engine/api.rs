@@ -1,11 +1,12 @@
 //! What the worker needs of an engine. Everything here blocks and belongs on a thread of its own.
 
+use std::any::Any;
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
 
 use easel_diffusion::Picture;
-use easel_protocol::{FailureReport, GenerationRequest};
+use easel_protocol::{FailureReport, GenerationRequest, NetworkKind};
 
 /// Makes models of files.
 pub trait Engine: Send + Sync {
@@ -14,6 +15,32 @@ pub trait Engine: Send + Sync {
     /// # Errors
     /// Permanent when the file itself is at fault.
     fn load(&self, path: &Path, label: &ModelLabel) -> Result<Arc<dyn LoadedModel>, EngineError>;
+
+    /// Reads the network in `path`, for any of this engine's models.
+    ///
+    /// # Errors
+    /// Permanent when the file itself is at fault.
+    fn load_network(
+        &self,
+        path: &Path,
+        kind: NetworkKind,
+        label: &ModelLabel,
+    ) -> Result<Arc<dyn LoadedNetwork>, EngineError>;
+}
+
+/// A network in memory, as the engine that made it knows it.
+pub trait LoadedNetwork: Any + Send + Sync {
+    /// Memory that it takes, from above.
+    fn bytes(&self) -> u64;
+}
+
+/// A network as a request calls it.
+#[derive(Clone)]
+pub struct NamedNetwork {
+    pub kind: NetworkKind,
+    /// As the prompt writes it.
+    pub name: String,
+    pub network: Arc<dyn LoadedNetwork>,
 }
 
 /// Weights in memory.
@@ -21,7 +48,13 @@ pub trait LoadedModel: Send + Sync {
     /// What the weights take.
     fn weight_bytes(&self) -> u64;
 
-    /// Renders all pictures of `request`. `on_progress` is called at least once per step; when it breaks, the
+    /// What is kept besides, for requests that come with the same networks again.
+    fn kept_bytes(&self) -> u64;
+
+    /// Gives up of that what is used least, until it takes `most` bytes or less.
+    fn shrink(&self, most: u64);
+
+    /// Renders all pictures of `request`, whose prompts may name `networks`. `on_progress` is called at least once per step; when it breaks, the
     /// engine stops within that step and returns [`EngineError::Stopped`].
     ///
     /// # Errors
@@ -29,6 +62,7 @@ pub trait LoadedModel: Send + Sync {
     fn generate(
         &self,
         request: &GenerationRequest,
+        networks: &[NamedNetwork],
         on_progress: &mut OnProgress<'_>,
     ) -> Result<Vec<Picture>, EngineError>;
 }

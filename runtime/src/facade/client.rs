@@ -8,8 +8,8 @@ use easel_protocol::import::{
     STORE_IMPORT_PATH, StoreDone, StorePlan, StoreRequest,
 };
 use easel_protocol::worker::{
-    CLAIM_PATH, ClaimRequest, ClaimedJob, Completion, Heartbeat, HeartbeatReply, JobFailure, MODELS_PATH,
-    ModelSet, Refusal, Release, job_path,
+    CLAIM_PATH, ClaimRequest, ClaimedJob, Completion, Heartbeat, HeartbeatReply, JobFailure,
+    MODEL_STATES_PATH, MODELS_PATH, ModelSet, ModelStates, Refusal, Release, job_path,
 };
 use http::header::AUTHORIZATION;
 use http::{Method, StatusCode};
@@ -22,11 +22,11 @@ use super::token::TokenFile;
 
 /// Time for a call that does not wait for anything at the other end. Shorter than a third of the usual lease (20 s)
 /// plus one repetition; a facade that is slower than that is overloaded.
-const CALL_TIMEOUT: Duration = Duration::from_secs(10);
+pub(super) const CALL_TIMEOUT: Duration = Duration::from_secs(10);
 /// The facade holds a poll for the model set for 20 s.
 const MODELS_TIMEOUT: Duration = Duration::from_secs(35);
 /// Completing a multipart upload makes the store copy or join the parts, which takes a while.
-const COMPLETE_IMPORT_TIMEOUT: Duration = Duration::from_secs(600);
+pub(super) const COMPLETE_IMPORT_TIMEOUT: Duration = Duration::from_secs(600);
 /// Longest piece of an error's body that is kept.
 const MAX_ERROR_TEXT: usize = 300;
 
@@ -52,6 +52,11 @@ impl Facade {
         }
         let request = self.http.get(url).timeout(MODELS_TIMEOUT);
         parse("models", &self.send("models", request).await?.1)
+    }
+
+    /// Tells what this worker holds.
+    pub async fn model_states(&self, states: &ModelStates) -> Result<(), CallError> {
+        self.post("model states", MODEL_STATES_PATH, states, CALL_TIMEOUT).await.map(drop)
     }
 
     /// Asks for a job, waiting up to [`ClaimRequest::wait_seconds`].
@@ -109,7 +114,7 @@ impl Facade {
         url
     }
 
-    async fn post(
+    pub(super) async fn post(
         &self,
         call: &'static str,
         path: &str,
@@ -135,7 +140,7 @@ impl Facade {
     }
 }
 
-fn parse<T: DeserializeOwned>(call: &'static str, body: &Bytes) -> Result<T, CallError> {
+pub(super) fn parse<T: DeserializeOwned>(call: &'static str, body: &Bytes) -> Result<T, CallError> {
     serde_json::from_slice(body).map_err(|source| CallError::Malformed { call, source })
 }
 

@@ -3,14 +3,18 @@
 
 use std::fs::File;
 use std::io::Read;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use easel_diffusion::Inspection;
-use easel_diffusion::weights::{ConvertLimits, convert};
+use easel_diffusion::weights::{ConvertLimits, convert_observed};
+use easel_protocol::import::ImportPhase;
 
 use super::check::is_weights;
 use super::error::ImportError;
 use super::folder;
+use super::progress::Meter;
 use super::unpack::{self, UnpackBounds, Unpacked};
 use crate::fetch::Received;
 
@@ -36,7 +40,12 @@ pub(super) enum Format {
 ///
 /// # Errors
 /// [`ImportError::Unpack`].
-pub(super) async fn opened(piece: Piece, into: PathBuf, max_bytes: u64) -> Result<Vec<Piece>, ImportError> {
+pub(super) async fn opened(
+    piece: Piece,
+    into: PathBuf,
+    max_bytes: u64,
+    meter: &Arc<Meter>,
+) -> Result<Vec<Piece>, ImportError> {
     if !is_weights(&piece.name) {
         return Ok(vec![piece]);
     }
@@ -45,9 +54,12 @@ pub(super) async fn opened(piece: Piece, into: PathBuf, max_bytes: u64) -> Resul
     match format_of(&piece.name, &piece.path).await? {
         Format::Safetensors | Format::Pickle => Ok(vec![piece]),
         Format::Archive(kind) => {
-            let path = piece.path.clone();
-            let unpacked =
-                blocking(&file, move || unpack::unpack(&path, kind, &into, &UnpackBounds::new(max_bytes)));
+            let (path, meter) = (piece.path.clone(), Arc::clone(meter));
+            let unpacked = blocking(&file, move || {
+                let total = std::fs::metadata(&path).ok().map(|data| data.len());
+                let observer = |packed| meter.step(ImportPhase::Unpacking, packed, total);
+                unpack::unpack(&path, kind, &into, &UnpackBounds::new(max_bytes), &observer)
+            });
             let unpacked = unpacked.await?.map_err(failed)?;
             let named = |Unpacked { name, path }| Piece { name, path, received: None };
             let pieces: Vec<_> = unpacked.into_iter().map(named).collect();
@@ -62,7 +74,11 @@ pub(super) async fn opened(piece: Piece, into: PathBuf, max_bytes: u64) -> Resul
 ///
 /// # Errors
 /// [`ImportError::Convert`]: the message names what the reader refuses.
-pub(super) async fn rewritten(piece: Piece, max_bytes: u64) -> Result<Piece, ImportError> {
+pub(super) async fn rewritten(
+    piece: Piece,
+    max_bytes: u64,
+    meter: &Arc<Meter>,
+) -> Result<Piece, ImportError> {
     if !is_weights(&piece.name) || format_of(&piece.name, &piece.path).await? != Format::Pickle {
         return Ok(piece);
     }
@@ -71,7 +87,14 @@ pub(super) async fn rewritten(piece: Piece, max_bytes: u64) -> Result<Piece, Imp
     let to = PathBuf::from(to);
     let (from, target) = (piece.path.clone(), to.clone());
     let limits = ConvertLimits { max_bytes, ..ConvertLimits::default() };
-    let converted = blocking(&piece.name, move || convert(&from, &target, &limits)).await?;
+    let meter = Arc::clone(meter);
+    let converted = blocking(&piece.name, move || {
+        convert_observed(&from, &target, &limits, &mut |done, total| {
+            meter.step(ImportPhase::Converting, done, Some(total));
+            ControlFlow::Continue(())
+        })
+    });
+    let converted = converted.await?;
     let converted = converted
         .map_err(|error| ImportError::Convert { file: piece.name.clone(), source: Box::new(error) })?;
     tracing::info!(file = piece.name, tensors = converted.tensors, "a pickle was rewritten as safetensors");
@@ -172,11 +195,12 @@ mod tests {
         let mut tar = vec![0; 512];
         tar[257..262].copy_from_slice(b"ustar");
         let honest = [&0x0280_u64.to_le_bytes()[..], b"{\"a\"", &[b' '; 0x280]].concat();
-        let cases: [(&str, &[u8], Option<Format>); 6] = [
+        let cases: [(&str, &[u8], Option<Format>); 7] = [
             ("safetensors whose length looks like a pickle", &honest, None),
             ("a pickle", b"\x80\x02}q\x00(X\x05\x00\x00\x00", Some(Format::Pickle)),
             ("a zip", b"PK\x03\x04\x14\x00", Some(Format::Archive(Zip))),
             ("gzip", &[0x1f, 0x8b, 8, 0], Some(Format::Archive(GzippedTar))),
+            ("zstd", &[0x28, 0xb5, 0x2f, 0xfd, 4], Some(Format::Archive(ZstdTar))),
             ("tar", &tar, Some(Format::Archive(Tar))),
             ("nothing known", b"hello", None),
         ];

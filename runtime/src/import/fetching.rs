@@ -4,7 +4,7 @@ use std::io::{Seek, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use easel_protocol::import::ImportTask;
+use easel_protocol::import::{ImportPhase, ImportTask};
 use futures::StreamExt;
 use sha2::{Digest, Sha256};
 use tokio::time::{sleep, timeout};
@@ -18,8 +18,8 @@ use super::progress::Meter;
 use crate::backoff::Backoff;
 use crate::error::chain;
 use crate::fetch::{
-    FetchError, FetchPolicy, GuardedSource, PartFile, PlainSource, Received, Receiver, Source, Span, fetch,
-    fetch_file,
+    FetchError, FetchPolicy, GuardedSource, PartFile, PlainSource, Progress, Received, Receiver, Source,
+    Span, fetch, fetch_file,
 };
 use crate::net::GuardedClient;
 
@@ -163,9 +163,10 @@ impl Fetcher {
             check_type(&file.name, &task.model_type, &inspect(&piece).await?)?;
         }
         let mut receiver = Receiver::hash_only();
-        fetch(source, &mut receiver, &policy, &mut |progress| meter.update(progress))
-            .await
-            .map_err(failed)?;
+        // It is where it is to be: its bytes are read for their hash.
+        let mut on_progress =
+            |Progress { received, total }| meter.step(ImportPhase::Checking, received, total);
+        fetch(source, &mut receiver, &policy, &mut on_progress).await.map_err(failed)?;
         let received = receiver.finish().await.map_err(failed)?;
         Ok(Fetched { key: Some(key.to_owned()), ..arrived(file, received, part).await? })
     }
@@ -178,7 +179,7 @@ impl Fetcher {
         meter: &Meter,
     ) -> Result<Received, FetchError> {
         let policy = FetchPolicy { room: Some(self.work_dir.clone()), ..policy };
-        fetch_file(source, part, &policy, &mut |progress| meter.update(progress)).await
+        fetch_file(source, part, &policy, &mut |progress| meter.fetching(progress)).await
     }
 
     /// A copy of a file on the volume: the file itself may change while it is read.
@@ -192,7 +193,7 @@ impl Fetcher {
         let failed = |source| ImportError::Fetch { file: from.display().to_string(), source };
         part.forget().await.map_err(failed)?;
         let mut receiver = Receiver::empty_file(part.path()).await.map_err(failed)?;
-        let mut on_progress = |progress| meter.update(progress);
+        let mut on_progress = |progress| meter.fetching(progress);
         let bounds = CopyBounds { max_bytes: task.max_bytes, room: &self.work_dir };
         copy(&self.volume_dir, from, &mut receiver, &bounds, &mut on_progress).await?;
         receiver.finish().await.map_err(failed)
@@ -280,9 +281,9 @@ async fn arrived(file: &ResolvedFile, received: Received, part: PartFile) -> Res
     }
 }
 
-/// What tells this file from others that an earlier container of the pod may have left halfway. Hashed, since an
+/// What tells this file from others that an earlier pod may have left halfway. Hashed, since an
 /// address may carry secrets; without the query, which differs each time that an address is signed.
-fn identity(task: &ImportTask, file: &ResolvedFile) -> String {
+pub(super) fn identity(task: &ImportTask, file: &ResolvedFile) -> String {
     let bare = |url: &Url| {
         let mut url = url.clone();
         url.set_query(None);

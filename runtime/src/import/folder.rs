@@ -59,25 +59,11 @@ impl Skeleton {
 
     /// Takes what tells of the file at `path`. `name` is one that was checked: a relative path of plain parts.
     pub(super) fn add(&self, name: &str, path: &Path) -> io::Result<()> {
-        let mut from = File::open(path)?;
-        let len = from.metadata()?.len();
-        let mut kept = Vec::new();
-        if is_weights(name) {
-            (&mut from).take(64).read_to_end(&mut kept)?;
-            // What it is not, the inspection says.
-            let header = required_prefix(&kept, len).unwrap_or(len.min(64));
-            let rest = header.saturating_sub(kept.len() as u64);
-            from.take(rest).read_to_end(&mut kept)?;
-        } else {
-            from.take(MAX_SIDE_BYTES).read_to_end(&mut kept)?;
-        }
         let at = self.root.join(name);
         if let Some(parent) = at.parent() {
             std::fs::create_dir_all(parent)?;
         }
-        let mut to = File::create(&at)?;
-        to.write_all(&kept)?;
-        to.set_len(len)
+        outline(name, path, &at)
     }
 
     /// What all files together are.
@@ -85,6 +71,25 @@ impl Skeleton {
         easel_diffusion::inspect(&self.root)
             .map_err(|error| ImportError::Inspect { file: model.to_owned(), source: Box::new(error) })
     }
+}
+
+/// Copies what tells of a file called `name`: of weights the header, of others all; the rest is a hole.
+pub(super) fn outline(name: &str, from: &Path, to: &Path) -> io::Result<()> {
+    let mut from = File::open(from)?;
+    let len = from.metadata()?.len();
+    let mut kept = Vec::new();
+    if is_weights(name) {
+        (&mut from).take(64).read_to_end(&mut kept)?;
+        // What it is not, the inspection says.
+        let header = required_prefix(&kept, len).unwrap_or(len.min(64));
+        let rest = header.saturating_sub(kept.len() as u64);
+        from.take(rest).read_to_end(&mut kept)?;
+    } else {
+        from.take(MAX_SIDE_BYTES).read_to_end(&mut kept)?;
+    }
+    let mut to = File::create(to)?;
+    to.write_all(&kept)?;
+    to.set_len(len)
 }
 
 /// Is a file to be kept beside the others? Not a pickle whose safetensors are there too, and nothing of a folder

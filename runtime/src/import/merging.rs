@@ -4,15 +4,17 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use easel_diffusion::merge::{self, MergePlan, MergeProgress, MergeSource, Method, OutputPrecision};
-use easel_protocol::import::{ImportTask, MergeMethod, MergePrecision, MergeTask};
+use easel_diffusion::merge::{
+    self, MergePlan, MergeProgress, MergeSource, MergeStage, Method, OutputPrecision,
+};
+use easel_protocol::import::{ImportPhase, ImportTask, MergeMethod, MergePrecision, MergeTask};
 
 use super::content::Piece;
 use super::error::ImportError;
 use super::fetching::Fetcher;
 use super::origins::ResolvedFile;
 use super::progress::Meter;
-use crate::fetch::{Progress, Received};
+use crate::fetch::Received;
 
 /// Fetches the files and merges them into a piece in the working directory, which then holds nothing else.
 pub(super) async fn merged(
@@ -31,8 +33,12 @@ pub(super) async fn merged(
     let path = fetcher.work_dir.join("merged.safetensors");
     let (out, shown) = (path.clone(), Arc::clone(meter));
     let work = tokio::task::spawn_blocking(move || {
-        merge::merge(&plan, &out, &mut |MergeProgress { done, total, .. }| {
-            shown.update(Progress { received: done, total: Some(total) });
+        merge::merge(&plan, &out, &mut |MergeProgress { stage, done, total }| {
+            let phase = match stage {
+                MergeStage::Hashing => ImportPhase::Checking,
+                MergeStage::Merging => ImportPhase::Merging,
+            };
+            shown.step(phase, done, Some(total));
             ControlFlow::Continue(())
         })
     });

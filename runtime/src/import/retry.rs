@@ -10,14 +10,14 @@ use crate::facade::CallError;
 
 /// How long a facade may be away before the Job's own retry takes over.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Patience(pub(super) Duration);
+pub(crate) struct Patience(pub(crate) Duration);
 
 impl Patience {
     /// Repeats `call` while `again` says so of its error and the time is not up.
     ///
     /// # Errors
     /// The last one.
-    pub(super) async fn repeat<T, F: Future<Output = Result<T, CallError>>>(
+    pub(crate) async fn repeat<T, F: Future<Output = Result<T, CallError>>>(
         self,
         call: impl Fn() -> F,
         again: impl Fn(&CallError) -> bool,

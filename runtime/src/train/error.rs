@@ -29,7 +29,9 @@ pub enum TrainFailure {
     Read { path: PathBuf, source: std::io::Error },
     #[error("cannot write {}", path.display())]
     Write { path: PathBuf, source: std::io::Error },
-    #[error("told to stop while the pictures of the class were drawn; the same training goes on there")]
+    #[error(
+        "told to stop before the first step; the same training keeps pictures of the class that are drawn"
+    )]
     Stopped,
 }
 

@@ -4,6 +4,7 @@
 //! the Job of a TrainingJob have in common. No network in here.
 
 mod base;
+mod choices;
 mod class;
 mod error;
 mod event;
@@ -13,8 +14,9 @@ mod plan;
 mod samples;
 mod speed;
 
+pub use choices::algorithm;
 pub use error::TrainFailure;
 pub use event::{Event, Listener};
 pub use flow::{Trained, train};
-pub use plan::{ClassPictures, SamplePlan, TrainPlan};
+pub use plan::{ClassPictures, DRAWING_GUIDANCE, DRAWING_SAMPLER, DRAWING_STEPS, SamplePlan, TrainPlan};
 pub use speed::{Pace, Speed};

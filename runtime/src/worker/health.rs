@@ -2,7 +2,7 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use easel_protocol::worker::ModelSet;
+use easel_protocol::worker::{ModelFile, ModelSet};
 use serde::Serialize;
 use tokio::sync::watch;
 
@@ -63,7 +63,7 @@ impl Health {
 
     pub(super) fn target(&self, set: ModelSet) {
         let mut state = self.state();
-        state.loaded.retain(|sha256| set.models.iter().any(|model| model.sha256 == *sha256));
+        state.loaded.retain(|sha256| files(&set).any(|file| file.sha256 == *sha256));
         state.set = Some(set);
         self.publish(&state);
     }
@@ -89,16 +89,19 @@ impl Health {
     }
 
     fn publish(&self, state: &State) {
-        let done = state
-            .set
-            .as_ref()
-            .is_some_and(|set| set.models.iter().all(|model| state.loaded.contains(&model.sha256)));
+        let done =
+            state.set.as_ref().is_some_and(|set| files(set).all(|file| state.loaded.contains(&file.sha256)));
         self.loaded.send_replace(done);
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Everything that the worker is to hold.
+fn files(set: &ModelSet) -> impl Iterator<Item = &ModelFile> {
+    set.models.iter().chain(set.networks.iter().map(|network| &network.file))
 }
 
 fn reasons(state: &State) -> Vec<Reason> {
@@ -116,7 +119,7 @@ fn reasons(state: &State) -> Vec<Reason> {
             reasons.extend(set.pending.iter().map(|pending| {
                 reason("ModelNotReady", format!("model {}: {}", pending.model, pending.reason))
             }));
-            let missing = set.models.iter().filter(|model| !state.loaded.contains(&model.sha256));
+            let missing = files(set).filter(|file| !state.loaded.contains(&file.sha256));
             reasons.extend(missing.map(|model| {
                 reason("ModelLoading", format!("model {} ({}) is being loaded", model.model, model.file_name))
             }));
@@ -130,7 +133,8 @@ fn reasons(state: &State) -> Vec<Reason> {
 
 #[cfg(test)]
 mod tests {
-    use easel_protocol::worker::{ModelFile, PendingModel};
+    use easel_protocol::worker::PendingModel;
+    use easel_protocol::{NetworkFile, NetworkKind};
 
     use super::*;
 
@@ -146,6 +150,7 @@ mod tests {
         ModelSet {
             version: "1".into(),
             models: models.iter().map(file).collect(),
+            networks: Vec::new(),
             pending: pending.iter().map(waits).collect(),
         }
     }
@@ -170,6 +175,15 @@ mod tests {
         assert!(health.readiness().ready, "a smaller set needs no loading");
         health.target(set(&["b", "d"], &[]));
         assert_eq!(words(&health), ["ModelLoading"]);
+        let network = NetworkFile {
+            kind: NetworkKind::Lora,
+            name: "ink".into(),
+            file: set(&["ink"], &[]).models.remove(0),
+        };
+        health.target(ModelSet { networks: vec![network], ..set(&["b"], &[]) });
+        assert_eq!(words(&health), ["ModelLoading"], "listed networks are to be held as well");
+        health.loaded("sha-ink");
+        assert!(health.readiness().ready);
         health.target(set(&[], &[]));
         assert!(health.readiness().ready, "an empty set is a whole set");
         health.trouble("FacadeUnreachable", "connection refused".into());

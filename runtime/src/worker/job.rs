@@ -15,7 +15,7 @@ use super::outputs;
 use super::shutdown::Shutdown;
 use super::stop::{Stop, StopSignal};
 use crate::backoff::Backoff;
-use crate::engine::{EngineError, LoadStage, LoadedModel, ModelPool};
+use crate::engine::{EngineError, LoadStage, LoadedModel, ModelPool, NamedNetwork};
 use crate::error::chain;
 use crate::facade::{CallError, Facade};
 
@@ -97,10 +97,21 @@ impl Worker {
             Ok(loaded) => loaded,
             Err(error) => return Ended::Failed(error.report()),
         };
-        timings.load_ms = millis(loaded.took);
+        let began = Instant::now();
+        let networks = tokio::select! {
+            networks = self.pool.networks(&job.networks, &mut on_stage) => networks,
+            stop = stop.wait() => return Ended::Stopped(stop),
+        };
+        let networks = match networks {
+            Ok(networks) => networks,
+            Err(error) => return Ended::Failed(error.report()),
+        };
+        timings.load_ms = millis(loaded.took + began.elapsed());
 
         let began = Instant::now();
-        let pictures = match self.generate(job, loaded.model, progress, stop).await {
+        let generated = self.generate(job, loaded.model, networks, progress, stop).await;
+        self.pool.settle();
+        let pictures = match generated {
             Ok(pictures) => pictures,
             Err(ended) => return ended,
         };
@@ -131,6 +142,7 @@ impl Worker {
         &self,
         job: &ClaimedJob,
         model: Arc<dyn LoadedModel>,
+        networks: Vec<NamedNetwork>,
         progress: &Arc<ProgressCell>,
         stop: &Arc<StopSignal>,
     ) -> Result<Vec<Picture>, Ended> {
@@ -138,7 +150,7 @@ impl Worker {
         let (progress, signal) = (progress.clone(), stop.clone());
         let mut rendering = tokio::task::spawn_blocking(move || {
             let mut last = Instant::now();
-            model.generate(&request, &mut |step| {
+            model.generate(&request, &networks, &mut |step| {
                 metrics.step(step.stage, last.elapsed());
                 last = Instant::now();
                 progress.set(step.stage, step.step.into(), step.total.into());

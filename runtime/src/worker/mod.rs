@@ -11,6 +11,7 @@ mod models;
 mod outputs;
 mod serve;
 mod shutdown;
+mod states;
 mod stop;
 
 pub use config::ServeConfig;

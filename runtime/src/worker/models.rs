@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use easel_protocol::FailureReport;
 use easel_protocol::import::is_side_file;
@@ -12,7 +12,7 @@ use tokio::time::sleep;
 
 use super::health::Health;
 use crate::backoff::Backoff;
-use crate::engine::ModelPool;
+use crate::engine::{ModelPool, PoolError};
 use crate::error::chain;
 use crate::facade::Facade;
 
@@ -52,6 +52,7 @@ impl ModelWatcher {
             tracing::info!(
                 version = set.version,
                 models = set.models.len(),
+                networks = set.networks.len(),
                 pending = set.pending.len(),
                 "model set"
             );
@@ -85,27 +86,37 @@ impl ModelWatcher {
             }
             self.health.loaded(&file.sha256);
         }
+        for network in &set.networks {
+            let began = Instant::now();
+            let loaded = self.pool.networks(std::slice::from_ref(network), &mut |_| {}).await;
+            told(&network.file, loaded.map(|_| began.elapsed()))?;
+            self.health.loaded(&network.file.sha256);
+        }
         Ok(())
     }
 
     async fn load(&self, file: &ModelFile) -> Result<(), FailureReport> {
-        match self.pool.get(file, &mut |_| {}).await {
-            Ok(loaded) => {
-                let duration_ms = u64::try_from(loaded.took.as_millis()).unwrap_or(u64::MAX);
-                tracing::info!(model = file.model, file = file.file_name, duration_ms, "model is in memory");
-                Ok(())
-            }
-            Err(error) => {
-                let report = error.report();
-                tracing::error!(
-                    model = file.model,
-                    reason = report.reason,
-                    retriable = report.retriable,
-                    error = report.message,
-                    "cannot load the model"
-                );
-                Err(report)
-            }
+        told(file, self.pool.get(file, &mut |_| {}).await.map(|loaded| loaded.took))
+    }
+}
+
+fn told(file: &ModelFile, loaded: Result<Duration, PoolError>) -> Result<(), FailureReport> {
+    match loaded {
+        Ok(took) => {
+            let duration_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+            tracing::info!(model = file.model, file = file.file_name, duration_ms, "model is in memory");
+            Ok(())
+        }
+        Err(error) => {
+            let report = error.report();
+            tracing::error!(
+                model = file.model,
+                reason = report.reason,
+                retriable = report.retriable,
+                error = report.message,
+                "cannot load the model"
+            );
+            Err(report)
         }
     }
 }
@@ -154,6 +165,7 @@ mod tests {
                 file("pair", "b.safetensors"),
                 file("pair", "b.yaml"),
             ],
+            networks: Vec::new(),
             pending: Vec::new(),
         };
         let folders = folders_of(&set);

@@ -15,6 +15,7 @@ use super::job::Worker;
 use super::metrics::Metrics;
 use super::models::ModelWatcher;
 use super::shutdown::Shutdown;
+use super::states::{leave, tell_states};
 use crate::cache::DiskCache;
 use crate::engine::{Engine, ModelPool, memory_limit_bytes};
 use crate::error::chain;
@@ -67,9 +68,11 @@ pub async fn serve(
     });
     let watcher = ModelWatcher { facade: facade.clone(), pool: pool.clone(), health: health.clone() };
     tasks.spawn(watcher.run());
+    tasks.spawn(tell_states(facade.clone(), pool.board()));
     let worker = Worker { facade, http, pool, metrics, shutdown, stop_patience: STOP_PATIENCE };
     let result = run_tasks(&worker, &health, config.claim_wait_seconds, &mut tasks).await;
     tasks.shutdown().await;
+    leave(&worker.facade, &worker.pool.board(), result.is_err()).await;
     tracing::info!("worker ended");
     result
 }

@@ -32,12 +32,29 @@ async fn run(arguments: &[&str]) -> (Option<i32>, String, String) {
 async fn help_names_every_command_and_setting() {
     let (code, help, _) = run(&["--help"]).await;
     assert_eq!(code, Some(0));
-    for word in ["serve", "import", "generate", "inspect", "merge", "convert", "--log", "65"] {
+    for word in [
+        "serve",
+        "import",
+        "run-training",
+        "check-dataset",
+        "generate",
+        "inspect",
+        "merge",
+        "convert",
+        "--log",
+        "65",
+    ] {
         assert!(help.contains(word), "{word}: {help}");
     }
     let (_, help, _) = run(&["serve", "--help"]).await;
     for variable in ["EASEL_FACADE_URL", "EASEL_TOKEN_FILE", "EASEL_CACHE_DIR", "EASEL_TERMINATION_LOG"] {
         assert!(help.contains(variable), "{variable}: {help}");
+    }
+    for (command, word) in
+        [("run-training", "EASEL_GRACE_SECONDS"), ("check-dataset", "EASEL_DATASET"), ("train", "--epochs")]
+    {
+        let (_, help, _) = run(&[command, "--help"]).await;
+        assert!(help.contains(word), "{word}: {help}");
     }
 }
 

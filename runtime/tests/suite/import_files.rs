@@ -65,6 +65,10 @@ fn gzip(bytes: &[u8]) -> Vec<u8> {
     encoder.finish().unwrap()
 }
 
+fn zstd(bytes: &[u8]) -> Vec<u8> {
+    ruzstd::encoding::compress_to_vec(bytes, ruzstd::encoding::CompressionLevel::Fastest)
+}
+
 #[tokio::test]
 async fn pickles_are_stored_as_safetensors() {
     for in_store in [false, true] {
@@ -108,6 +112,7 @@ async fn an_archive_becomes_its_weights_and_side_files() {
         ("release.tar", tar(&entries), false),
         ("release.tar.gz", gzip(&tar(&entries)), false),
         ("release.tgz", gzip(&tar(&entries)), true),
+        ("release.tar.zst", zstd(&tar(&entries)), false),
     ] {
         let (result, facade) = run("Checkpoint", &[(name, &bytes)], in_store).await;
         let model = result.unwrap_or_else(|error| panic!("{name}: {}", error.report().message));

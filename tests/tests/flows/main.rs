@@ -5,4 +5,6 @@ mod deletion;
 mod failures;
 mod imports;
 mod merges;
+mod networks;
 mod pictures;
+mod training;

@@ -9,9 +9,10 @@ use http::{HeaderValue, StatusCode, header};
 use serde::Serialize;
 use serde_json::Value;
 
+use super::record::type_word;
 use crate::http::body::BodyError;
 use crate::http::middleware::Cause;
-use crate::submission::{SubmitError, UnusableCheckpoint};
+use crate::submission::{SubmitError, UnusableModel, WhyUnusable};
 
 /// Why a call of this dialect failed.
 #[derive(Debug, thiserror::Error)]
@@ -91,9 +92,9 @@ impl AwsError {
             Self::NoDeploymentId | Self::Jobs { .. } | Self::Objects { .. } => {
                 ErrorBody { status_code, error: text.into(), err: None, detail: None, status: None }
             }
-            Self::Submit(SubmitError::Checkpoints(unusable)) => {
+            Self::Submit(SubmitError::Models(unusable)) => {
                 // The client joins the list with ", ".
-                let lines: Vec<String> = unusable.iter().map(checkpoint_line).collect();
+                let lines: Vec<String> = unusable.iter().map(model_line).collect();
                 let err = Some(lines.join(", "));
                 ErrorBody { status_code, error: lines.into(), err, detail: None, status: Some("failed") }
             }
@@ -115,7 +116,7 @@ fn submit_status(error: &SubmitError) -> StatusCode {
         | SubmitError::UnknownEndpoint { .. }
         | SubmitError::NotReady { .. }
         | SubmitError::CheckpointMissing
-        | SubmitError::Checkpoints(_)
+        | SubmitError::Models(_)
         | SubmitError::Invalid(_)
         | SubmitError::Field { .. } => StatusCode::BAD_REQUEST,
         SubmitError::QueueFull { .. } => StatusCode::TOO_MANY_REQUESTS,
@@ -124,22 +125,16 @@ fn submit_status(error: &SubmitError) -> StatusCode {
     }
 }
 
-/// The service's own sentence first.
-fn checkpoint_line(unusable: &UnusableCheckpoint) -> String {
-    const TYPE: &str = "Stable-diffusion";
-    match unusable {
-        UnusableCheckpoint::Unknown { name, known } if known.is_empty() => {
-            format!("checkpoint with name {name}, type {TYPE} is not found; there is none")
+/// The service's own sentence first; to it every model is a checkpoint of a type.
+fn model_line(UnusableModel { model_type, name, why }: &UnusableModel) -> String {
+    let model = format!("checkpoint with name {name}, type {}", type_word(model_type));
+    match why {
+        WhyUnusable::Unknown { known } if known.is_empty() => format!("{model} is not found; there is none"),
+        WhyUnusable::Unknown { known } => format!("{model} is not found; known are {}", known.join(", ")),
+        WhyUnusable::NotListed { endpoint } => {
+            format!("{model} is not among the models of endpoint {endpoint}")
         }
-        UnusableCheckpoint::Unknown { name, known } => {
-            format!("checkpoint with name {name}, type {TYPE} is not found; known are {}", known.join(", "))
-        }
-        UnusableCheckpoint::NotListed { name, endpoint } => {
-            format!("checkpoint with name {name}, type {TYPE} is not among the models of endpoint {endpoint}")
-        }
-        UnusableCheckpoint::NotReady { name, reason, message } => {
-            format!("checkpoint with name {name}, type {TYPE} is not Active: {reason}: {message}")
-        }
+        WhyUnusable::NotReady { reason, message } => format!("{model} is not Active: {reason}: {message}"),
     }
 }
 

@@ -32,8 +32,6 @@ pub(super) fn check(body: &RunInference) -> Result<(), AwsError> {
     if let Some((field, _)) = asked.iter().find(|(_, asked)| *asked) {
         return Err(AwsError::Feature { field: (*field).to_owned(), detail: neutral(field).to_owned() });
     }
-    extra_networks("prompt", body.prompt.as_deref())?;
-    extra_networks("negative_prompt", body.negative_prompt.as_deref())?;
     scripts(body)
 }
 
@@ -46,18 +44,6 @@ fn neutral(field: &str) -> &'static str {
         "script_name" => "leave it out or send null",
         _ => "leave it out or send 0",
     }
-}
-
-/// `<lora:name:1>` in a prompt asks for a network just as `models.Lora` does.
-fn extra_networks(field: &str, prompt: Option<&str>) -> Result<(), AwsError> {
-    let lower = prompt.unwrap_or_default().to_ascii_lowercase();
-    for tag in ["<lora:", "<lyco:", "<hypernet:"] {
-        if lower.contains(tag) {
-            let detail = format!("{tag}…> names an extra network; take it out of the prompt");
-            return Err(AwsError::Feature { field: field.to_owned(), detail });
-        }
-    }
-    Ok(())
 }
 
 /// Scripts that do nothing are sent by the official UI with every request; a script that would act is refused.
@@ -100,8 +86,6 @@ mod tests {
             (json!({"s_noise": 1.1}), "s_noise"),
             (json!({"s_min_uncond": 1}), "s_min_uncond"),
             (json!({"script_name": "x/y/z plot"}), "script_name"),
-            (json!({"prompt": "a <LoRA:x:1> b"}), "prompt"),
-            (json!({"negative_prompt": "<hypernet:x>"}), "negative_prompt"),
             (
                 json!({"alwayson_scripts": {"controlnet": {"args": [{"enabled": true}]}}}),
                 "alwayson_scripts.controlnet",

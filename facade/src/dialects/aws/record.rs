@@ -33,7 +33,7 @@ pub(super) fn task_type(task: Task) -> &'static str {
 }
 
 /// This dialect's word for a Model's type, where it has one.
-fn type_word(model_type: &str) -> &str {
+pub(super) fn type_word(model_type: &str) -> &str {
     match model_type {
         "Checkpoint" => "Stable-diffusion",
         "TextualInversion" => "embeddings",
@@ -46,11 +46,13 @@ fn type_word(model_type: &str) -> &str {
 /// What is kept with the job: the models as they were when it was taken.
 pub(super) fn kept_params(resolved: &Resolved, bucket: &str) -> KeptParams {
     let mut used_models = BTreeMap::<String, Vec<UsedModel>>::new();
-    for (model, file) in &resolved.models {
-        used_models
-            .entry(type_word(&model.model_type).to_owned())
-            .or_default()
-            .push(used(model, file, bucket));
+    let networks = resolved.networks.iter().map(|network| (&network.model, &network.file));
+    for (model, file) in resolved.models.iter().map(|(model, file)| (model, file)).chain(networks) {
+        let of_type = used_models.entry(type_word(&model.model_type).to_owned()).or_default();
+        // An embedding may be there by several of its words.
+        if of_type.iter().all(|other| other.id != model.uid) {
+            of_type.push(used(model, file, bucket));
+        }
     }
     KeptParams { endpoint_id: resolved.endpoint.uid.clone(), used_models }
 }

@@ -1,7 +1,7 @@
 //! `POST /inference-api/inference`: from this dialect's words to the normal form, and a job.
 
 use axum::extract::State;
-use easel_protocol::{GenerationRequest, InvalidRequest, Sampler, Task};
+use easel_protocol::{GenerationRequest, InvalidRequest, NetworkKind, Sampler, Task};
 use http::HeaderMap;
 use serde_json::{Map, Value};
 
@@ -17,6 +17,8 @@ use crate::submission::{self, SubmitError, Wish};
 
 /// The key of `models` that names the base model.
 const BASE_MODEL: &str = "Stable-diffusion";
+/// Choices of `sd_vae` that mean the checkpoint's own autoencoder.
+const NO_VAE: &[&str] = &["", "None", "Automatic"];
 /// The template's sampler.
 const DEFAULT_SAMPLER: &str = "Euler a";
 
@@ -54,12 +56,12 @@ fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, AwsError> {
 fn translate(body: RunInference) -> Result<Wish, AwsError> {
     features::check(&body)?;
     let task = task(body.task_type.as_deref())?;
-    let checkpoints = checkpoints(&body)?;
+    let Named { checkpoints, networks } = named(&body)?;
     let sampler_name =
         [&body.sampler_name, &body.sampler_index].into_iter().flatten().find(|name| !name.is_empty());
     let (sampler, schedule) = Sampler::parse(sampler_name.map_or(DEFAULT_SAMPLER, String::as_str))
         .map_err(|error| AwsError::Field { field: "sampler_name".into(), problem: error.to_string() })?;
-    let clip_skip = override_settings(body.override_settings.as_ref(), &checkpoints)?;
+    let Settings { clip_skip, vae } = override_settings(body.override_settings.as_ref(), &checkpoints)?;
     let request = GenerationRequest {
         task,
         prompt: body.prompt.unwrap_or_default(),
@@ -76,9 +78,10 @@ fn translate(body: RunInference) -> Result<Wish, AwsError> {
         batch_count: natural("n_iter", body.n_iter, 1)?,
         clip_skip,
         eta: body.eta.map(f64::from),
+        networks: Vec::new(),
     };
     let endpoint = body.sagemaker_endpoint_name.filter(|name| !name.is_empty());
-    Ok(Wish { dialect: DIALECT, endpoint, checkpoints, request, idempotency_key: None })
+    Ok(Wish { dialect: DIALECT, endpoint, checkpoints, networks, vae, request, idempotency_key: None })
 }
 
 fn task(name: Option<&str>) -> Result<Task, AwsError> {
@@ -93,28 +96,62 @@ fn task(name: Option<&str>) -> Result<Task, AwsError> {
     Err(AwsError::Field { field: "task_type".into(), problem })
 }
 
-/// The names under `Stable-diffusion`; any other type of model would be left out of the picture and is refused.
-fn checkpoints(body: &RunInference) -> Result<Vec<String>, AwsError> {
-    let mut base = Vec::new();
+/// What a request lists under `models`.
+struct Named {
+    checkpoints: Vec<String>,
+    /// There for the prompts to name; as in A1111, being listed alone changes no picture.
+    networks: Vec<(NetworkKind, String)>,
+}
+
+/// This dialect's words for the kinds of networks.
+fn network_kind(model_type: &str) -> Option<NetworkKind> {
+    match model_type {
+        "Lora" => Some(NetworkKind::Lora),
+        "hypernetworks" => Some(NetworkKind::Hypernetwork),
+        "embeddings" => Some(NetworkKind::TextualInversion),
+        "VAE" => Some(NetworkKind::Vae),
+        _ => None,
+    }
+}
+
+/// A type of models that nothing here can use is refused: the picture would lack it.
+fn named(body: &RunInference) -> Result<Named, AwsError> {
+    let (mut base, mut networks) = (Vec::new(), Vec::new());
     for (model_type, names) in body.models.iter().flatten() {
         let names = names.as_deref().unwrap_or_default();
         if model_type == BASE_MODEL {
             base = names.to_vec();
+        } else if let Some(kind) = network_kind(model_type) {
+            let names = names.iter().filter(|name| !name.is_empty() && !NO_VAE.contains(&name.as_str()));
+            networks.extend(names.map(|name| (kind, name.clone())));
         } else if !names.is_empty() {
-            let detail = "only models of the type Stable-diffusion are; leave it out or send []".to_owned();
-            return Err(AwsError::Feature { field: format!("models.{model_type}"), detail });
+            let detail =
+                "Stable-diffusion, Lora, hypernetworks, embeddings and VAE are; leave it out or send []";
+            return Err(AwsError::Feature {
+                field: format!("models.{model_type}"),
+                detail: detail.to_owned(),
+            });
         }
     }
     if base.iter().all(String::is_empty) {
         let problem = "the name of a checkpoint is missing".to_owned();
         return Err(AwsError::Field { field: format!("models.{BASE_MODEL}"), problem });
     }
-    Ok(base)
+    Ok(Named { checkpoints: base, networks })
 }
 
-/// The clip skip; any other setting would be without effect and is refused.
-fn override_settings(settings: Option<&Map<String, Value>>, checkpoints: &[String]) -> Result<u32, AwsError> {
-    let mut clip_skip = 1;
+/// What `override_settings` may set.
+struct Settings {
+    clip_skip: u32,
+    vae: Option<String>,
+}
+
+/// Any other setting would be without effect and is refused.
+fn override_settings(
+    settings: Option<&Map<String, Value>>,
+    checkpoints: &[String],
+) -> Result<Settings, AwsError> {
+    let (mut clip_skip, mut vae) = (1, None);
     for (name, value) in settings.into_iter().flatten() {
         let field = || format!("override_settings.{name}");
         match (name.as_str(), value) {
@@ -129,16 +166,19 @@ fn override_settings(settings: Option<&Map<String, Value>>, checkpoints: &[Strin
                     asked == name
                         || asked.strip_prefix(name.as_str()).is_some_and(|rest| rest.starts_with(" ["))
                 }) => {}
-            ("sd_vae", Value::String(choice)) if ["None", "Automatic"].contains(&choice.as_str()) => {}
+            ("sd_vae", Value::String(choice)) => {
+                vae = Some(choice.clone()).filter(|choice| !NO_VAE.contains(&choice.as_str()));
+            }
             (_, Value::Null) => {}
             _ => {
                 let detail =
-                    "CLIP_stop_at_last_layers is the setting that is; leave the others out".to_owned();
+                    "CLIP_stop_at_last_layers and sd_vae are the settings that are; leave the others out"
+                        .to_owned();
                 return Err(AwsError::Feature { field: field(), detail });
             }
         }
     }
-    Ok(clip_skip)
+    Ok(Settings { clip_skip, vae })
 }
 
 fn natural(field: &str, value: Option<Whole>, default: u32) -> Result<u32, AwsError> {
@@ -215,6 +255,7 @@ mod tests {
             batch_count: 1,
             clip_skip: 1,
             eta: None,
+            networks: Vec::new(),
         };
         assert_eq!(request, want);
     }
@@ -244,6 +285,21 @@ mod tests {
     }
 
     #[test]
+    fn networks_are_listed_and_the_autoencoder_is_chosen() {
+        let models = json!({"Stable-diffusion": ["m"], "Lora": ["l", ""], "embeddings": ["e"], "VAE": ["None"],
+            "hypernetworks": null, "ControlNet": []});
+        let wished =
+            wish(&with(json!({"models": models, "override_settings": {"sd_vae": "mse.pt"}}))).expect("good");
+        let names: Vec<_> = wished.networks.iter().map(|(kind, name)| (*kind, name.as_str())).collect();
+        assert_eq!(names, [(NetworkKind::Lora, "l"), (NetworkKind::TextualInversion, "e")]);
+        assert_eq!(wished.vae.as_deref(), Some("mse.pt"));
+        for neutral in ["None", "Automatic", ""] {
+            let wished = wish(&with(json!({"override_settings": {"sd_vae": neutral}}))).expect("good");
+            assert_eq!((wished.vae, wished.networks), (None, vec![]), "{neutral}");
+        }
+    }
+
+    #[test]
     fn a_wrong_value_is_named() {
         let cases = [
             (json!({"task_type": "img2img"}), "task_type: \"img2img\" is not available; txt2img is"),
@@ -251,8 +307,8 @@ mod tests {
             (json!({"models": {}}), "models.Stable-diffusion: the name of a checkpoint is missing"),
             (json!({"models": {"Stable-diffusion": [""]}}), "models.Stable-diffusion: the name"),
             (
-                json!({"models": {"Stable-diffusion": ["m"], "Lora": ["l"]}}),
-                "models.Lora asks for something that is not available here; only models of the type",
+                json!({"models": {"Stable-diffusion": ["m"], "ControlNet": ["c"]}}),
+                "models.ControlNet asks for something that is not available here; Stable-diffusion, Lora, hyper",
             ),
             (
                 json!({"sampler_name": "Warp 9"}),

@@ -16,6 +16,7 @@ mod read;
 mod retention;
 mod row;
 mod submit;
+mod worker_models;
 
 pub use cancel::Cancel;
 pub use changes::Changes;
@@ -30,3 +31,4 @@ pub use list::{Cursor, InvalidCursor, JobFilter, JobPage};
 pub use read::QueueFigures;
 pub use retention::FinishedJob;
 pub use submit::Submitted;
+pub use worker_models::WorkerModels;

@@ -13,6 +13,7 @@ mod postgres;
 mod queue;
 #[path = "../support/jobs.rs"]
 mod support;
+mod worker_models;
 
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
@@ -74,6 +75,7 @@ fn main() -> ExitCode {
         lists::filters_narrow_and_pages_join,
         lists::figures_count_the_waiting_and_the_running,
         lists::finished_jobs_can_be_forgotten,
+        worker_models::what_workers_hold_is_seen_by_every_store_until_they_go_silent,
         crash::a_restart_loses_nothing,
         crash::two_stores_share_one_database,
         crash::nothing_acknowledged_is_lost_to_a_kill,

@@ -27,6 +27,7 @@ pub fn request(prompt: &str) -> GenerationRequest {
         batch_count: 1,
         clip_skip: 1,
         eta: None,
+        networks: Vec::new(),
     }
 }
 

@@ -9,7 +9,7 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 use super::ValidEndpoint;
 use crate::context::Settings;
-use crate::pod_parts::{container_security, env, scratch, token_volume, worker_env};
+use crate::pod_parts::{container_security, env, scratch, shared, token_volume, worker_env};
 
 /// Port of health, metrics and generating.
 pub const PORT: i32 = 8080;
@@ -22,13 +22,12 @@ const TMP_LIMIT: &str = "1Gi";
 
 /// The container and the volumes that it mounts.
 pub fn build(valid: &ValidEndpoint, settings: &Settings) -> (Container, Vec<Volume>) {
-    let (volumes, mounts): (Vec<Volume>, Vec<VolumeMount>) = [
-        token_volume(),
-        scratch("cache", CACHE_DIR, &valid.cache_limit),
-        scratch("tmp", "/tmp", &Quantity(TMP_LIMIT.to_owned())),
-    ]
-    .into_iter()
-    .unzip();
+    let cache = match &valid.cache_claim {
+        Some(claim) => shared("cache", CACHE_DIR, claim),
+        None => scratch("cache", CACHE_DIR, &valid.cache_limit),
+    };
+    let (volumes, mounts): (Vec<Volume>, Vec<VolumeMount>) =
+        [token_volume(), cache, scratch("tmp", "/tmp", &Quantity(TMP_LIMIT.to_owned()))].into_iter().unzip();
     let container = Container {
         name: "serve".to_owned(),
         image: Some(valid.placement.image(settings)),
@@ -133,5 +132,24 @@ mod tests {
         }
         let cache = volumes.iter().find(|v| v.name == "cache").unwrap();
         assert_eq!(cache.empty_dir.clone().unwrap().size_limit.unwrap().0, "5Gi");
+    }
+
+    #[test]
+    fn a_shared_cache_is_mounted_where_the_worker_looks_for_it() {
+        let spec = "cache: {sizeLimit: 100Gi, volume: {claimName: weights}}";
+        let (container, volumes) = build(&valid(spec), &settings());
+        let cache = volumes.iter().find(|v| v.name == "cache").unwrap();
+        let claim = cache.persistent_volume_claim.clone().unwrap();
+        assert_eq!((claim.claim_name.as_str(), claim.read_only), ("weights", None));
+        assert!(cache.empty_dir.is_none(), "a volume has one source");
+        let mount = container.volume_mounts.iter().flatten().find(|m| m.name == "cache").unwrap();
+        assert_eq!(Some(mount.mount_path.as_str()), variable(&container, "EASEL_CACHE_DIR").as_deref());
+        assert_eq!((mount.read_only, mount.sub_path.as_deref()), (None, None));
+        let limit = variable(&container, "EASEL_CACHE_LIMIT_BYTES").unwrap();
+        assert_eq!(
+            limit.parse::<u64>().unwrap(),
+            (100 << 30) / 20 * 19,
+            "the limit holds for the volume too"
+        );
     }
 }

@@ -10,7 +10,7 @@ use super::{ValidEndpoint, container};
 use crate::children::fingerprint;
 use crate::context::Settings;
 use crate::labels::TEMPLATE_HASH;
-use crate::pod_parts::pod_security;
+use crate::pod_parts::{pod_security, pod_security_with_shared_volume};
 
 /// Old ReplicaSets kept for `kubectl rollout history`.
 const HISTORY: i32 = 3;
@@ -70,7 +70,10 @@ fn pod(valid: &ValidEndpoint, settings: &Settings) -> PodSpec {
         service_account_name: Some(owner.child_name()),
         automount_service_account_token: Some(false),
         enable_service_links: Some(false),
-        security_context: Some(pod_security()),
+        security_context: Some(match valid.cache_claim {
+            Some(_) => pod_security_with_shared_volume(),
+            None => pod_security(),
+        }),
         containers: vec![container],
         volumes: Some(volumes),
         termination_grace_period_seconds: Some(i64::from(valid.rollout.drain_seconds)),
@@ -131,12 +134,30 @@ mod tests {
     }
 
     #[test]
+    fn the_workers_user_can_write_to_a_shared_cache() {
+        let pod = |text: &str| spec(text).template.spec.unwrap().security_context.unwrap();
+        let shared = pod("cache: {volume: {claimName: weights}}");
+        assert_eq!(
+            (shared.fs_group, shared.run_as_group, shared.run_as_user),
+            (Some(65532), Some(65532), Some(65532))
+        );
+        assert_eq!(shared.fs_group_change_policy.as_deref(), Some("OnRootMismatch"));
+        assert_eq!(shared.run_as_non_root, Some(true));
+        assert_eq!(pod("{}").fs_group_change_policy, None, "pods without one stay as they are");
+    }
+
+    #[test]
     fn only_a_changed_pod_changes_the_template_hash() {
         let plain = template_hash(&spec("{}"));
         for same in ["replicas: 5", "suspend: true", "models: [{name: other}]", "limits: {maxSteps: 9}"] {
             assert_eq!(template_hash(&spec(same)), plain, "{same} keeps the pods");
         }
-        for other in ["precision: F16", "nodeSelector: {a: b}", "cache: {sizeLimit: 1Gi}"] {
+        for other in [
+            "precision: F16",
+            "nodeSelector: {a: b}",
+            "cache: {sizeLimit: 1Gi}",
+            "cache: {volume: {claimName: weights}}",
+        ] {
             assert_ne!(template_hash(&spec(other)), plain, "{other} replaces the pods");
         }
     }

@@ -35,6 +35,7 @@ pub(crate) fn settings() -> Settings {
         allowed_cidrs: vec!["10.0.0.0/8".into()],
         worker_egress: Vec::new(),
         import_work_limit: Quantity("64Gi".into()),
+        import_volume: None,
         import_deadline_seconds: 21_600,
         training_work_limit: Quantity("80Gi".into()),
         check_work_limit: Quantity("5Gi".into()),

@@ -124,3 +124,21 @@ fn the_same_failure_keeps_its_time() {
     let second = derive_status(&seen, &Ok(applied(refused, vec![])), later);
     assert_eq!(first, second);
 }
+
+#[test]
+fn what_workers_hold_is_left_to_the_facade() {
+    use easel_crds::endpoint::{ServedModel, ServedState};
+    let mut endpoint = endpoint();
+    let served =
+        ServedModel { name: "m".into(), state: ServedState::Loaded, loaded: 2, reason: None, message: None };
+    endpoint.status = Some(EndpointStatus { models: vec![served], ..Default::default() });
+    let full = json!({"observedGeneration": 3, "replicas": 2, "updatedReplicas": 2, "readyReplicas": 2});
+    for outcome in [Ok(applied(full, vec![])), Err(Error::Unstored)] {
+        let status = derive_status(&endpoint, &outcome, now());
+        let written = serde_json::to_value(&status).unwrap();
+        assert!(written.get("models").is_none(), "a field that is applied is owned: {written}");
+        // With the facade's field in it the stored status is still the one that was written.
+        endpoint.status = Some(EndpointStatus { models: endpoint.status.unwrap().models, ..status.clone() });
+        assert_eq!(crate::endpoint::update_status::ours(endpoint.status.as_ref().unwrap()), status);
+    }
+}

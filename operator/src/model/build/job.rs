@@ -8,7 +8,7 @@ use k8s_openapi::api::core::v1::{
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
-use super::ValidModel;
+use super::{ValidModel, work_volume};
 use crate::context::Settings;
 use crate::jobs::failure_policy;
 use crate::labels::{IMPORT_ROUND, SOURCE_HASH};
@@ -54,7 +54,10 @@ pub fn build(valid: &ValidModel, name: &str, round: u32, settings: &Settings) ->
 fn pod(valid: &ValidModel, settings: &Settings) -> PodSpec {
     let (volumes, mounts): (Vec<Volume>, Vec<VolumeMount>) = [
         token_volume(),
-        scratch("work", WORK_DIR, &settings.import_work_limit),
+        match &settings.import_volume {
+            Some(_) => work_volume::mounted(valid, WORK_DIR),
+            None => scratch("work", WORK_DIR, &settings.import_work_limit),
+        },
         scratch("tmp", "/tmp", &Quantity("64Mi".to_owned())),
     ]
     .into_iter()

@@ -1,6 +1,7 @@
 //! The import's state machine, case by case.
 
 use easel_crds::ModelStatus;
+use easel_protocol::import::{ImportResult, ImportedFile, MAX_FILES, weights_key};
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::jiff::Timestamp;
@@ -8,6 +9,7 @@ use kube::ResourceExt;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::children::sha256_hex;
 use crate::model::build::testing::{job as built_job, model};
 use crate::model::inputs::InputState;
 use crate::model::validate;
@@ -103,19 +105,31 @@ fn jobs_of_another_source_or_another_uid_do_not_count() {
     assert!(matches!(decided, Plan::Run { round: 1, .. }), "{decided:?}");
 }
 
+/// What an importer found that fetched so many files.
+fn imported(files: usize) -> ImportedModel {
+    let file = |at: usize| {
+        let sha256 = sha256_hex(&at.to_le_bytes());
+        let name = format!("unet/diffusion_pytorch_model-{at:05}-of-00064.safetensors");
+        ImportedFile { name, key: weights_key(&sha256), sha256, size_bytes: 4_900_000_000 + at as u64 * 7919 }
+    };
+    ImportedModel { files: (0..files).map(file).collect(), family: "Sdxl".into(), ..Default::default() }
+}
+
 #[test]
 fn a_success_is_stored_only_with_its_result() {
-    let imported = json!({"files": [{"name": "a", "key": "k", "sha256": "s", "sizeBytes": 3}],
-        "family": "Sd1", "predictionType": "epsilon", "precision": "f16"});
+    let imported = imported(MAX_FILES);
+    let message = serde_json::to_value(ImportResult::Succeeded(imported.clone())).unwrap();
+    assert!(message.to_string().len() <= 4096, "as many files as a Model may have");
     let done = job(1, ended("Complete", "", 100));
-    let good = pod(1, 0, &json!({"Succeeded": imported}));
-    let Plan::Store { imported, round: 1, .. } =
+    let good = pod(1, 0, &message);
+    let Plan::Store { imported: read, round: 1, .. } =
         decide(&valid(), None, std::slice::from_ref(&done), &[good], 110)
     else {
         panic!("the result is not stored")
     };
-    assert_eq!(imported.family, "Sd1");
-    let without = [vec![], vec![pod(1, 0, &json!("?"))], vec![pod(2, 0, &json!({"Succeeded": imported}))]];
+    assert_eq!(read, imported);
+    let empty = serde_json::to_value(ImportResult::Succeeded(ImportedModel::default())).unwrap();
+    let without = [vec![], vec![pod(1, 0, &json!("?"))], vec![pod(1, 0, &empty)], vec![pod(2, 0, &message)]];
     for pods in without {
         let Plan::BackOff { failure, .. } = decide(&valid(), None, std::slice::from_ref(&done), &pods, 110)
         else {
@@ -140,7 +154,7 @@ fn retriable_failures_start_new_rounds_with_growing_waits() {
             let after = decide(&valid(), None, &[failed], &pods, until.as_second());
             let Plan::Run { round: next, job: name, .. } = after else { panic!("{after:?}") };
             assert_eq!(next, round + 1);
-            assert_ne!(name, job_name(&valid(), round));
+            assert_ne!(name, job_of(&valid(), round));
             until.as_second() - 1000
         })
         .collect();
@@ -173,8 +187,8 @@ fn permanent_failures_and_the_last_round_stay() {
 fn names_of_jobs_fit_a_label_and_differ() {
     let mut long = valid();
     long.owner.name = "n".repeat(45);
-    let names: Vec<String> = (1..4).map(|round| job_name(&long, round)).collect();
+    let names: Vec<String> = (1..4).map(|round| job_of(&long, round)).collect();
     assert!(names.iter().all(|name| name.len() <= 63), "{names:?}");
     assert_ne!(names[0], names[1]);
-    assert_eq!(names[0], job_name(&long, 1));
+    assert_eq!(names[0], job_of(&long, 1));
 }

@@ -285,3 +285,44 @@ impl Settings {
         Ok(Network(layers))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ops::differences::{assert_gradients, noise, variable};
+    use candle_core::{Device, Var};
+
+    /// Both sides of every corner and far from each: differences know no corner.
+    const POINTS: [f32; 14] = [-7.0, -4.0, -2.6, -1.4, -0.6, -0.3, 0.3, 0.6, 1.4, 2.6, 3.4, 4.0, 5.4, 7.0];
+
+    #[test]
+    fn every_activation_passes_its_gradient() {
+        let x = Var::new(&POINTS, &Device::Cpu).unwrap();
+        for (name, activation) in Activation::NAMES {
+            assert_gradients(name, &[&x], || activation.apply(&x));
+        }
+    }
+
+    #[test]
+    fn networks_pass_gradients_to_contexts_and_layers_with_every_activation() {
+        // What the functions are given is near the biases, so far from each corner.
+        let w1 = Var::from_tensor(&(noise(&[6, 4], 1) * 0.05).unwrap()).unwrap();
+        let b1 = Var::new(&[-4.5_f32, -2.0, -0.5, 0.5, 2.0, 4.5], &Device::Cpu).unwrap();
+        let (w2, b2) = (variable(&[4, 6], 3), variable(&[4], 4));
+        let (scale, shift) = (variable(&[6], 5), variable(&[6], 6));
+        let x = variable(&[2, 3, 4], 7);
+        for (name, activation) in Activation::NAMES {
+            let tensor = |v: &Var| v.as_tensor().clone();
+            let network = Network::of(vec![
+                Layer::Linear(Linear::of(tensor(&w1), Some(tensor(&b1)))),
+                Layer::Activation(*activation),
+                Layer::Norm(LayerNorm::of(tensor(&scale), tensor(&shift))),
+                Layer::Linear(Linear::of(tensor(&w2), Some(tensor(&b2)))),
+            ]);
+            let all = [&x, &w1, &b1, &scale, &shift, &w2, &b2];
+            assert_gradients(name, &all, || network.forward(&x, 0.8));
+            let still = noise(&[2, 3, 4], 8);
+            assert_gradients(name, &all[1..], || network.forward(&still, 1.0));
+        }
+    }
+}

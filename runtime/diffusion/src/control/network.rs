@@ -7,7 +7,7 @@ use candle_core::{Result, Tensor};
 
 use crate::config::{ConfigError, UnetConfig};
 use crate::ops::{Conv2d, silu};
-use crate::unet::{ControlResiduals, Encoder, UnetInput, skip_channels};
+use crate::unet::{ControlResiduals, Direct, Encoder, UnetInput, skip_channels};
 use crate::weights::{Params, WeightError};
 
 /// Channels of the hint picture.
@@ -106,7 +106,7 @@ impl ControlNet {
         } else {
             input.x.clone()
         };
-        let encoded = self.encoder.forward(&UnetInput { x: &x, ..*input }, Some(&hint.0))?;
+        let encoded = self.encoder.forward(&UnetInput { x: &x, ..*input }, Some(&hint.0), &mut Direct)?;
         let down = self.down.iter().zip(&encoded.skips).map(|(conv, skip)| conv.forward(skip));
         Ok(ControlResiduals { down: down.collect::<Result<_>>()?, mid: self.mid.forward(&encoded.mid)? })
     }

@@ -7,11 +7,21 @@ use crate::random::NoiseSource;
 use crate::schedule::Schedule;
 use crate::text::EmphasisMode;
 
+/// Files besides the model that take part in a picture: what prompts call them, and their hashes in hexadecimal
+/// digits.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Credits {
+    pub adapters: Vec<(String, String)>,
+    pub embeddings: Vec<(String, String)>,
+    pub vae: Option<(String, String)>,
+}
+
 /// Prompt, negative prompt, one line of `Key: value` pairs. `picture` counts within the batch.
 pub fn infotext(
     request: &Request,
     model: &LoadOptions,
     refiner: Option<&LoadOptions>,
+    credits: &Credits,
     picture: u32,
 ) -> String {
     let mut text = request.prompt.clone();
@@ -22,6 +32,10 @@ pub fn infotext(
     text.push('\n');
     let mut pairs = Pairs(Vec::new());
     general(&mut pairs, request, model, picture);
+    if let Some((name, hash)) = &credits.vae {
+        pairs.add("VAE hash", prefix(hash, 10));
+        pairs.add("VAE", name);
+    }
     noise(&mut pairs, request, picture);
     sampler(&mut pairs, request);
     if let Some(inpaint) = request.mode.inpaint() {
@@ -33,6 +47,13 @@ pub fn infotext(
     if let Some((share, refiner)) = request.refiner_switch_at.zip(refiner) {
         pairs.add("Refiner", titled(refiner));
         pairs.add("Refiner switch at", share);
+    }
+    for (key, files) in [("Lora hashes", &credits.adapters), ("TI hashes", &credits.embeddings)] {
+        // As A1111 writes them, who reads them back by these marks.
+        let file = |(name, hash): &(String, String)| {
+            format!("{}: {}", name.replace([':', ','], ""), prefix(hash, 12))
+        };
+        pairs.add_if(!files.is_empty(), key, files.iter().map(file).collect::<Vec<_>>().join(", "));
     }
     pairs.add("Version", format!("easel {}", env!("CARGO_PKG_VERSION")));
     for (i, (key, value)) in pairs.0.into_iter().enumerate() {
@@ -163,7 +184,11 @@ fn second_pass(pairs: &mut Pairs, request: &Request, hires: &Hires) {
 }
 
 fn short_hash(model: &LoadOptions) -> Option<String> {
-    model.sha256.as_ref().map(|hash| hash.chars().take(10).collect())
+    model.sha256.as_ref().map(|hash| prefix(hash, 10))
+}
+
+fn prefix(hash: &str, digits: usize) -> String {
+    hash.chars().take(digits).collect()
 }
 
 /// `name [hash]`, as A1111 names other models than the first.
@@ -201,6 +226,24 @@ mod tests {
     use crate::samplers::Sampler;
     use std::sync::Arc;
 
+    fn plain(request: &Request, picture: u32) -> String {
+        infotext(request, &LoadOptions::default(), None, &Credits::default(), picture)
+    }
+
+    #[test]
+    fn files_besides_the_model_are_named_with_their_hashes() {
+        let named = |name: &str| (name.to_owned(), "0123456789abcdef".to_owned());
+        let credits = Credits {
+            adapters: vec![named("ink, v2"), named("b")],
+            embeddings: vec![named("sks")],
+            vae: Some(named("mse.pt")),
+        };
+        let text = infotext(&Request::default(), &LoadOptions::default(), None, &credits, 0);
+        let want = "Size: 512x512, VAE hash: 0123456789, VAE: mse.pt, RNG: CPU, Lora hashes: \"ink v2: 0123456789ab, \
+                    b: 0123456789ab\", TI hashes: \"sks: 0123456789ab\", Version";
+        assert!(text.contains(want), "{text}");
+    }
+
     #[test]
     fn the_text_is_what_a1111_reads_back() {
         let request = Request {
@@ -218,7 +261,7 @@ mod tests {
         };
         let version = env!("CARGO_PKG_VERSION");
         assert_eq!(
-            infotext(&request, &model, None, 0),
+            infotext(&request, &model, None, &Credits::default(), 0),
             format!(
                 "a red circle\non blue\nNegative prompt: green\nSteps: 20, Sampler: Euler a, Schedule type: \
                  Automatic, CFG scale: 7.0, Seed: 5, Size: 64x128, Model hash: 0123456789, Model: \"demo, v1\", \
@@ -235,11 +278,11 @@ mod tests {
             guidance_scale: 7.5,
             ..Default::default()
         };
-        let text = infotext(&request, &LoadOptions::default(), None, 0);
+        let text = plain(&request, 0);
         assert!(text.contains("Schedule type: Karras, CFG scale: 7.5"), "{text}");
         assert!(text.contains("Clip skip: 2"), "{text}");
         let ddim = Request { sampler: Sampler::parse("DDIM").unwrap().0, eta: Some(0.5), ..request };
-        assert!(infotext(&ddim, &LoadOptions::default(), None, 0).contains("Eta DDIM: 0.5"));
+        assert!(plain(&ddim, 0).contains("Eta DDIM: 0.5"));
     }
 
     #[test]
@@ -262,7 +305,7 @@ mod tests {
             seed: 7,
             ..Default::default()
         };
-        let text = infotext(&masked, &LoadOptions::default(), None, 1);
+        let text = plain(&masked, 1);
         let want = "Seed: 7, Size: 512x512, Variation seed: 10, Variation seed strength: 0.25, Seed resize from: \
                     64x128, Denoising strength: 0.6, ENSD: 31337, RNG: CPU, Tiling: True, Mask mode: Inpaint not \
                     masked, Mask blur: 4, Inpaint area: Only masked, Masked area padding: 32, Masked content: \
@@ -277,7 +320,7 @@ mod tests {
             ..Default::default()
         };
         let refiner = LoadOptions { name: Some("fine".into()), ..Default::default() };
-        let text = infotext(&enlarged, &LoadOptions::default(), Some(&refiner), 0);
+        let text = infotext(&enlarged, &LoadOptions::default(), Some(&refiner), &Credits::default(), 0);
         let want = "Size: 512x512, Denoising strength: 0.7, Hires prompt: more, Hires upscale: 2, Hires steps: 8, \
                     Hires upscaler: Latent, Refiner: fine, Refiner switch at: 0.8, Version";
         assert!(text.contains(want), "{text}");

@@ -7,4 +7,4 @@ pub mod jpeg;
 pub mod png;
 
 pub use error::EncodeError;
-pub use infotext::infotext;
+pub use infotext::{Credits, infotext};

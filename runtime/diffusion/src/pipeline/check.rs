@@ -5,6 +5,7 @@ use crate::config::ModelVariant;
 use super::error::GenerateError;
 use super::load::Pipeline;
 use super::request::{Mode, Request, RequestError};
+use super::variants::{VariantError, VariantKey};
 
 impl Pipeline {
     /// Checks a request against its own limits and this model's.
@@ -71,10 +72,14 @@ impl Pipeline {
         Ok(())
     }
 
-    /// Refuses what would not fit into memory.
-    /// `more` is what this request's adapters take besides the model.
-    pub(super) fn check_memory(&self, request: &Request, more: u64) -> Result<(), GenerateError> {
+    /// Refuses what would not fit into memory, and makes room for the rest at the cost of kept variants.
+    ///
+    /// # Errors
+    /// It does not fit; or an adapter is for another model.
+    pub(super) fn check_memory(&self, request: &Request, key: &VariantKey) -> Result<(), GenerateError> {
+        let more = self.variant_bytes(key).map_err(VariantError::from)?;
         let needed = self.estimate_bytes(request).saturating_add(more);
+        self.make_room(key, needed);
         match self.options.memory_limit_bytes {
             Some(available) if needed > available => Err(GenerateError::Memory { needed, available }),
             Some(_) | None => Ok(()),

@@ -26,7 +26,6 @@ use super::prompts::Plans;
 use super::request::{Hires, HiresPlan, Request};
 use super::separate_vae::SeparateVae;
 use super::source::{Overlay, Source};
-use super::variants::VariantError;
 
 /// Guidance by the picture where a request says nothing of it: the paper's own value.
 const IMAGE_GUIDANCE: f32 = 1.5;
@@ -113,7 +112,7 @@ impl Pipeline {
         }
         let plans = Plans::new(request, None);
         let key = around.library().key(plans.positive.networks(), request.tiling, around.vae)?;
-        self.check_memory(request, self.variant_bytes(&key).map_err(VariantError::from)?)?;
+        self.check_memory(request, &key)?;
         let networks = self.variant(&key)?;
         let mut job = Job { pipeline: self, around, request, networks, plans, overlay: None };
         let latents = job.sample(reporter)?;
@@ -290,6 +289,8 @@ impl<'a> Job<'a> {
         let request = self.request;
         reporter.report(Stage::Decode, 0, request.batch_size)?;
         self.check_finite(latents)?;
+        let refiner = self.around.refiner.map(|r| &r.options);
+        let credits = self.around.library().credits(&self.plans);
         let mut pictures = Vec::new();
         for (i, seed) in request.seeds().into_iter().enumerate() {
             let latent = latents.narrow(0, i, 1).and_then(|l| l.contiguous()).map_err(failed)?;
@@ -301,8 +302,7 @@ impl<'a> Job<'a> {
                 Some(overlay) => overlay.apply(&rgb)?,
                 None => rgb,
             };
-            let refiner = self.around.refiner.map(|r| &r.options);
-            let infotext = infotext(request, &self.pipeline.options, refiner, i as u32);
+            let infotext = infotext(request, &self.pipeline.options, refiner, &credits, i as u32);
             pictures.push(Picture { rgb, seed, infotext });
             reporter.report(Stage::Decode, i as u32 + 1, request.batch_size)?;
         }

@@ -4,9 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 
 use crate::adapters::{Adapter, Hypernetwork};
+use crate::output::Credits;
 use crate::text::{Embedding, EmbeddingError, EmbeddingSet, ExtraNetwork, ExtraNetworkKind};
 use crate::weights::Padding;
 
+use super::prompts::Plans;
 use super::request::RequestError;
 use super::separate_vae::SeparateVae;
 use super::variants::{AdapterUse, HypernetworkUse, VariantKey};
@@ -18,6 +20,17 @@ pub struct Library {
     adapters: BTreeMap<String, Arc<Adapter>>,
     hypernetworks: BTreeMap<String, Arc<Hypernetwork>>,
     embeddings: EmbeddingSet,
+    /// Hashes by kind and name, as far as they were told.
+    hashes: BTreeMap<(Credited, String), String>,
+}
+
+/// A kind of files whose hashes stand in the pictures' parameters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Credited {
+    Adapter,
+    Embedding,
+    /// The autoencoder of [`super::Surroundings::vae`].
+    Vae,
 }
 
 impl Library {
@@ -43,6 +56,36 @@ impl Library {
     /// The name has no tokens.
     pub fn add_embedding(&mut self, embedding: Arc<Embedding>) -> Result<(), EmbeddingError> {
         self.embeddings.insert(embedding)
+    }
+
+    /// Tells the hash of a file of that name, in hexadecimal digits, for the pictures' parameters. A1111 gives of
+    /// adapters that of everything behind the safetensors header, and of other files that of the whole.
+    pub fn credit(&mut self, kind: Credited, name: &str, hash: &str) {
+        self.hashes.insert((kind, name.to_owned()), hash.to_owned());
+    }
+
+    /// The files with known hashes that take part in a pass.
+    pub(super) fn credits(&self, plans: &Plans) -> Credits {
+        let hash = |kind, name: &str| {
+            let hash = self.hashes.get(&(kind, name.to_owned()))?;
+            Some((name.to_owned(), hash.clone()))
+        };
+        let mut credits = Credits::default();
+        for network in plans.positive.networks() {
+            let known =
+                hash(Credited::Adapter, &network.name).filter(|_| network.kind == ExtraNetworkKind::Lora);
+            credits.adapters.extend(known.filter(|one| !credits.adapters.contains(one)));
+        }
+        let parts = plans.positive.parts().iter().chain(plans.negative.parts());
+        for text in parts.flat_map(|part| &part.schedule).map(|step| step.text.as_str()) {
+            for embedding in self.embeddings.named_in(text) {
+                let known = hash(Credited::Embedding, embedding.name());
+                credits.embeddings.extend(known.filter(|one| !credits.embeddings.contains(one)));
+            }
+        }
+        let vae = self.hashes.iter().find(|((kind, _), _)| *kind == Credited::Vae);
+        credits.vae = vae.map(|((_, name), hash)| (name.clone(), hash.clone()));
+        credits
     }
 
     pub(super) fn embeddings(&self) -> &EmbeddingSet {

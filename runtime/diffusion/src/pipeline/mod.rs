@@ -27,7 +27,7 @@ mod variants;
 pub use batching::{Batcher, BatcherStats};
 pub use error::{GenerateError, LoadError};
 pub use generate::Surroundings;
-pub use library::Library;
+pub use library::{Credited, Library};
 pub use load::{LoadOptions, Pipeline};
 pub use networks::Networks;
 pub use picture::Picture;

@@ -25,11 +25,12 @@ impl Pipeline {
     /// # Errors
     /// Memory for a tensor cannot be had.
     pub fn random(size: Size, seed: u64) -> Result<Self, WeightError> {
-        let blueprint = match size {
+        let mut blueprint = match size {
             Size::Sd15 => sd15(Weights::random(seed)),
             Size::Sdxl => sdxl(Weights::random(seed)),
         };
         let base = Arc::new(blueprint.build(Arc::default())?);
+        blueprint.weights = blueprint.weights.settled();
         let table = NoiseTable::sd1();
         Ok(Self {
             weight_bytes: blueprint.weights.held_bytes(),

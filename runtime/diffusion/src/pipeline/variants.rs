@@ -124,29 +124,59 @@ impl VariantKey {
 /// Built by the first who asks; others wait for that and not for other variants.
 type Slot = Arc<Mutex<Option<Arc<Networks>>>>;
 
+/// A variant, or the place for one that is being built.
+#[derive(Debug)]
+struct Kept {
+    key: Comparable,
+    slot: Slot,
+    /// What it takes besides the model.
+    bytes: u64,
+}
+
 /// The variants of one model, the most recently used last.
 #[derive(Debug, Default)]
 pub(super) struct VariantCache {
-    entries: Mutex<Vec<(Comparable, Slot)>>,
+    entries: Mutex<Vec<Kept>>,
     names: OnceLock<ModelNames>,
 }
 
 impl VariantCache {
-    fn slot(&self, key: &Comparable) -> Slot {
-        let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
-        let slot = match entries.iter().position(|(k, _)| k == key) {
-            Some(at) => entries.remove(at).1,
-            None => Slot::default(),
+    /// `bytes` is asked for a variant that is not here.
+    fn slot(
+        &self,
+        key: &Comparable,
+        bytes: impl FnOnce() -> Result<u64, AdapterError>,
+    ) -> Result<Slot, AdapterError> {
+        let mut entries = self.entries();
+        let kept = match entries.iter().position(|kept| kept.key == *key) {
+            Some(at) => entries.remove(at),
+            None => Kept { key: key.clone(), slot: Slot::default(), bytes: bytes()? },
         };
-        entries.push((key.clone(), Arc::clone(&slot)));
+        let slot = Arc::clone(&kept.slot);
+        entries.push(kept);
         let excess = entries.len().saturating_sub(KEPT);
         entries.drain(..excess);
-        slot
+        Ok(slot)
     }
 
     fn forget(&self, slot: &Slot) {
-        let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
-        entries.retain(|(_, kept)| !Arc::ptr_eq(kept, slot));
+        self.entries().retain(|kept| !Arc::ptr_eq(&kept.slot, slot));
+    }
+
+    /// Lets variants go, the least recently used first, until those that are left besides that of `spared` take
+    /// `most` bytes.
+    fn shrink(&self, most: u64, spared: Option<&Comparable>) {
+        let mut entries = self.entries();
+        let other = |kept: &Kept| spared != Some(&kept.key);
+        while entries.iter().filter(|kept| other(kept)).map(|kept| kept.bytes).sum::<u64>() > most
+            && let Some(at) = entries.iter().position(other)
+        {
+            entries.remove(at);
+        }
+    }
+
+    fn entries(&self) -> std::sync::MutexGuard<'_, Vec<Kept>> {
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -169,7 +199,7 @@ impl Pipeline {
         if comparable == Comparable::default() {
             return Ok(Arc::clone(&self.base));
         }
-        let slot = self.variants.slot(&comparable);
+        let slot = self.variants.slot(&comparable, || self.variant_bytes(key))?;
         let mut kept = slot.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(networks) = &*kept {
             return Ok(Arc::clone(networks));
@@ -195,6 +225,24 @@ impl Pipeline {
         }
         let vae = key.vae.as_ref().map_or(0, |vae| vae.bytes());
         Ok(bytes.min(self.weight_bytes).saturating_add(vae))
+    }
+
+    /// Memory of the variants that are kept for the next who asks, besides the model's own.
+    pub fn kept_variant_bytes(&self) -> u64 {
+        self.variants.entries().iter().map(|kept| kept.bytes).sum()
+    }
+
+    /// Lets kept variants go, the least recently used first, until they take `most` bytes or less. Those that are
+    /// in use stay alive as long as they are.
+    pub fn shrink_variants(&self, most: u64) {
+        self.variants.shrink(most, None);
+    }
+
+    /// Makes room for the networks of `key` beside `needed` bytes, where there is a limit.
+    pub(super) fn make_room(&self, key: &VariantKey, needed: u64) {
+        if let Some(limit) = self.options.memory_limit_bytes {
+            self.variants.shrink(limit.saturating_sub(needed), Some(&key.comparable()));
+        }
     }
 
     fn build_variant(&self, key: &VariantKey) -> Result<Networks, VariantError> {

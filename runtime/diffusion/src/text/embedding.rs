@@ -78,6 +78,11 @@ impl Embedding {
         &self.name
     }
 
+    /// The same vectors under another name.
+    pub fn called(&self, name: &str) -> Self {
+        Self { name: name.to_owned(), ..self.clone() }
+    }
+
     /// Places that it takes in a prompt; 1 to [`MAX_VECTORS`].
     pub fn count(&self) -> usize {
         self.count

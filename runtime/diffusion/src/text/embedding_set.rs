@@ -51,6 +51,26 @@ impl EmbeddingSet {
         names.iter().find(|(ids, _)| tokens.starts_with(ids)).map(|(ids, embedding)| (embedding, ids.len()))
     }
 
+    /// The embeddings whose names stand in a text, in its order; one that stands there twice comes twice.
+    pub fn named_in(&self, text: &str) -> Vec<&Arc<Embedding>> {
+        let mut found = Vec::new();
+        if self.by_first.is_empty() {
+            return found;
+        }
+        let tokens = Tokenizer::shared().encode(text);
+        let mut at = 0;
+        while at < tokens.len() {
+            match self.find(&tokens[at..]) {
+                Some((embedding, length)) => {
+                    found.push(embedding);
+                    at += length.max(1);
+                }
+                None => at += 1,
+            }
+        }
+        found
+    }
+
     /// All of them.
     pub fn iter(&self) -> impl Iterator<Item = &Arc<Embedding>> {
         self.by_first.values().flatten().map(|(_, embedding)| embedding)
@@ -81,6 +101,9 @@ mod tests {
         assert_eq!(found("BAD-hands-5"), Some(("bad-hands-5".into(), true)));
         assert_eq!(found("easy going"), Some(("easy".into(), false)));
         assert_eq!(found("bad-hands"), None);
+        let named: Vec<&str> =
+            set.named_in("an (EASYnegative:1.2) cat, easy").into_iter().map(|e| e.name()).collect();
+        assert_eq!(named, ["EasyNegative", "easy"]);
         assert_eq!(found(""), None);
     }
 

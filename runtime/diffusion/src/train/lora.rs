@@ -174,11 +174,13 @@ fn targets(pipeline: &Pipeline, options: &LoraOptions, objective: &Objective) ->
     found
 }
 
-/// Matrices and convolutions of a network, without its prefix, with the shapes of their weights.
+/// Matrices and convolutions of a network, without its prefix, with the shapes of their weights. Files may
+/// hold more than a network reads, of which nothing was kept: an adapter there would never get a gradient.
 fn layers<'a>(pipeline: &'a Pipeline, prefix: &'a str) -> impl Iterator<Item = (&'a str, Vec<usize>)> {
     pipeline.weights().shapes().filter_map(move |(name, shape)| {
         let module = name.strip_prefix(prefix)?.strip_prefix('.')?.strip_suffix(".weight")?;
-        matches!(shape.len(), 2 | 4).then(|| (module, shape.to_vec()))
+        let is_layer = matches!(shape.len(), 2 | 4) && pipeline.weights().tensor(name).is_ok();
+        is_layer.then(|| (module, shape.to_vec()))
     })
 }
 

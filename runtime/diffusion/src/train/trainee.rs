@@ -10,7 +10,7 @@ use crate::config::ModelVariant;
 use crate::inspect::Family;
 use crate::pipeline::{LoadOptions, Networks, Pipeline};
 use crate::text::{Conditioning, Embedding, EmbeddingSet};
-use crate::unet::{UnetInput, added_embedding};
+use crate::unet::{Direct, UnetInput, Walk, added_embedding};
 use crate::vae::VaeError;
 use crate::weights::Dropout;
 
@@ -19,6 +19,7 @@ use super::error::TrainError;
 use super::method::Method;
 use super::objective::{Noising, Objective, weighed_loss};
 use super::plan::{Group, NamedVar, Output, Plan};
+use super::recompute::{GradientCheckpointing, Recorder};
 use super::{full, hypernetwork, inversion, lora};
 
 /// A model, its variables, and the networks that compute with them.
@@ -38,6 +39,7 @@ pub struct Trainee {
     plain_embedding: Option<Arc<Embedding>>,
     pub(super) output: Output,
     objective: Objective,
+    checkpointing: GradientCheckpointing,
 }
 
 impl Trainee {
@@ -60,7 +62,19 @@ impl Trainee {
         objective: Objective,
         seed: u64,
     ) -> Result<Self, TrainError> {
-        let mut pipeline = Pipeline::load(base, &LoadOptions::default())?;
+        Self::of(Pipeline::load(base, &LoadOptions::default())?, method, objective, seed)
+    }
+
+    /// As [`Trainee::with_objective`], with a model that is loaded.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn of(
+        mut pipeline: Pipeline,
+        method: &Method,
+        objective: Objective,
+        seed: u64,
+    ) -> Result<Self, TrainError> {
         check_model(&pipeline, &objective)?;
         let plan = match method {
             Method::Lora(options) => lora::plan(&pipeline, options, &objective, seed)?,
@@ -85,7 +99,15 @@ impl Trainee {
             dropout,
             output,
             objective,
+            checkpointing: GradientCheckpointing::default(),
         })
+    }
+
+    /// The same, with another choice between time and memory; the gradients are the same.
+    #[must_use]
+    pub fn checkpointing(mut self, checkpointing: GradientCheckpointing) -> Self {
+        self.checkpointing = checkpointing;
+        self
     }
 
     /// All variables, in an order that is the same in every run of the method on the model.
@@ -150,12 +172,16 @@ impl Trainee {
     /// # Errors
     /// The batch's parts do not go together or with the model, or the arithmetic failed.
     pub fn loss(&self, batch: &Batch) -> Result<Tensor, TrainError> {
+        self.loss_along(batch, &mut Direct)
+    }
+
+    fn loss_along<'n, W: Walk<'n>>(&'n self, batch: &Batch, walk: &mut W) -> Result<Tensor, TrainError> {
         self.check(batch)?;
         if let Some(dropout) = &self.dropout {
             dropout.restart(batch.dropout_seed);
         }
         let (context, pooled) = self.conditions(&batch.captions)?;
-        self.denoising_loss(batch, &context, pooled.as_ref()).map_err(TrainError::tensor("the loss"))
+        self.denoising_loss(batch, &context, pooled.as_ref(), walk).map_err(TrainError::tensor("the loss"))
     }
 
     /// The loss, and the gradient of each variable in the order of [`Trainee::variables`].
@@ -165,17 +191,34 @@ impl Trainee {
     /// caption names may have: its gradient is zero.
     pub fn step(&self, batch: &Batch) -> Result<(f32, Vec<Tensor>), TrainError> {
         let failed = TrainError::tensor("the gradients");
-        let loss = self.loss(batch)?;
-        let mut store = loss.backward().map_err(&failed)?;
+        let (loss, found) = match self.checkpointing {
+            GradientCheckpointing::Off => {
+                let loss = self.loss(batch)?;
+                let mut store = loss.backward().map_err(&failed)?;
+                let found = self.variables.iter().map(|v| store.remove(v.var.as_tensor())).collect();
+                (loss, found)
+            }
+            GradientCheckpointing::Blocks => {
+                let mut recorder = Recorder::default();
+                let loss = self.loss_along(batch, &mut recorder)?;
+                let found = recorder.backward(&loss, &self.variables).map_err(&failed)?;
+                (loss, found)
+            }
+        };
+        self.all_gradients(found).and_then(|gradients| Ok((loss.to_scalar().map_err(failed)?, gradients)))
+    }
+
+    fn all_gradients(&self, found: Vec<Option<Tensor>>) -> Result<Vec<Tensor>, TrainError> {
+        let failed = TrainError::tensor("the gradients");
         let mut gradients = Vec::with_capacity(self.variables.len());
-        for NamedVar { name, var, group } in &self.variables {
-            gradients.push(match store.remove(var.as_tensor()) {
+        for (NamedVar { name, var, group }, found) in self.variables.iter().zip(found) {
+            gradients.push(match found {
                 Some(gradient) => gradient.contiguous().map_err(&failed)?,
                 None if *group == Group::Embedding => var.zeros_like().map_err(&failed)?,
                 None => return Err(TrainError::NoGradient { name: name.clone() }),
             });
         }
-        Ok((loss.to_scalar().map_err(failed)?, gradients))
+        Ok(gradients)
     }
 
     /// Sets the variables to saved values: what [`Trainee::variables`] held, by name.
@@ -225,11 +268,12 @@ impl Trainee {
         Ok((context, pooled.transpose().map_err(failed)?))
     }
 
-    fn denoising_loss(
-        &self,
+    fn denoising_loss<'n, W: Walk<'n>>(
+        &'n self,
         batch: &Batch,
         context: &Tensor,
         pooled: Option<&Tensor>,
+        walk: &mut W,
     ) -> candle_core::Result<Tensor> {
         let kind = self.pipeline.prediction_type();
         let noising = Noising::new(self.pipeline.noise_table(), &batch.timesteps, kind)?;
@@ -241,7 +285,7 @@ impl Trainee {
             None => None,
         };
         let input = UnetInput { added: added.as_ref(), ..UnetInput::new(&x, &timesteps, context) };
-        let prediction = self.networks.unet.forward(&input)?;
+        let prediction = self.networks.unet.walk(&input, walk)?;
         let target = noising.target(&batch.latents, &batch.noise)?;
         let mut weights = noising.weights(self.objective.min_snr_gamma);
         weights.iter_mut().zip(&batch.weights).for_each(|(w, own)| *w *= f64::from(*own));

@@ -8,6 +8,7 @@ use crate::weights::{Params, WeightError};
 
 use super::resnet::Resnet;
 use super::transformer::{SpatialTransformer, TransformerShape};
+use super::walk::Walk;
 
 type Loaded<T> = std::result::Result<T, WeightError>;
 
@@ -42,6 +43,24 @@ impl Layer {
             None
         };
         Ok(Self { resnet, attention })
+    }
+
+    /// On the way down.
+    fn down<'n, W: Walk<'n>>(&'n self, x: &Tensor, c: Conditions, walk: &mut W) -> Result<Tensor> {
+        walk.step([x, c.time, c.context], |[x, time, context]| self.forward(x, Conditions { time, context }))
+    }
+
+    /// On the way up, with what the way down kept.
+    fn up<'n, W: Walk<'n>>(
+        &'n self,
+        x: &Tensor,
+        skip: &Tensor,
+        c: Conditions,
+        walk: &mut W,
+    ) -> Result<Tensor> {
+        walk.step([x, skip, c.time, c.context], |[x, skip, time, context]| {
+            self.forward(&Tensor::cat(&[x, skip], 1)?, Conditions { time, context })
+        })
     }
 
     fn forward(&self, x: &Tensor, c: Conditions) -> Result<Tensor> {
@@ -84,14 +103,20 @@ impl DownBlock {
         Ok(Self { layers, downsampler })
     }
 
-    pub(super) fn forward(&self, x: Tensor, c: Conditions, skips: &mut Vec<Tensor>) -> Result<Tensor> {
+    pub(super) fn forward<'n, W: Walk<'n>>(
+        &'n self,
+        x: Tensor,
+        c: Conditions,
+        skips: &mut Vec<Tensor>,
+        walk: &mut W,
+    ) -> Result<Tensor> {
         let mut x = x;
         for layer in &self.layers {
-            x = layer.forward(&x, c)?;
+            x = layer.down(&x, c, walk)?;
             skips.push(x.clone());
         }
         if let Some(conv) = &self.downsampler {
-            x = conv.forward(&x)?;
+            x = walk.step([&x], |[x]| conv.forward(x))?;
             skips.push(x.clone());
         }
         Ok(x)
@@ -117,10 +142,17 @@ impl MidBlock {
         })
     }
 
-    pub(super) fn forward(&self, x: &Tensor, c: Conditions) -> Result<Tensor> {
-        let x = self.first.forward(x, c.time)?;
-        let x = self.attention.forward(&x, c.context)?;
-        self.second.forward(&x, c.time)
+    pub(super) fn forward<'n, W: Walk<'n>>(
+        &'n self,
+        x: &Tensor,
+        c: Conditions,
+        walk: &mut W,
+    ) -> Result<Tensor> {
+        walk.step([x, c.time, c.context], |[x, time, context]| {
+            let x = self.first.forward(x, time)?;
+            let x = self.attention.forward(&x, context)?;
+            self.second.forward(&x, time)
+        })
     }
 }
 
@@ -157,15 +189,21 @@ impl UpBlock {
     }
 
     /// Upsamples to the size of the next skip, which is not always the double: a height of 9 became 5.
-    pub(super) fn forward(&self, x: Tensor, c: Conditions, skips: &mut Vec<Tensor>) -> Result<Tensor> {
+    pub(super) fn forward<'n, W: Walk<'n>>(
+        &'n self,
+        x: Tensor,
+        c: Conditions,
+        skips: &mut Vec<Tensor>,
+        walk: &mut W,
+    ) -> Result<Tensor> {
         let mut x = x;
         for layer in &self.layers {
             let skip = skips.pop().ok_or_else(|| candle_core::Error::Msg("no skip is left".into()))?;
-            x = layer.forward(&Tensor::cat(&[&x, &skip], 1)?, c)?;
+            x = layer.up(&x, &skip, c, walk)?;
         }
         if let (Some(conv), Some(next)) = (&self.upsampler, skips.last()) {
             let (_, _, height, width) = next.dims4()?;
-            x = conv.forward(&upsample_nearest(&x, height, width)?)?;
+            x = walk.step([&x], move |[x]| conv.forward(&upsample_nearest(x, height, width)?))?;
         }
         Ok(x)
     }

@@ -125,6 +125,37 @@ fn sinusoids(timesteps: &[f32], width: usize, device: &Device) -> Result<Tensor>
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ops::differences::{assert_gradients, noise, variable};
+    use crate::unet::tests::small;
+    use crate::weights::{BuildOptions, Weights};
+
+    /// The place `a` of tensors that are given, by their names there.
+    fn place(tensors: &[(&str, &Tensor)]) -> Params {
+        let given = tensors.iter().map(|(leaf, t)| (format!("a.{leaf}"), (*t).clone())).collect();
+        let options = BuildOptions { given: std::sync::Arc::new(given), ..Default::default() };
+        Params::with(Weights::random(1), std::sync::Arc::new(options)).at("a")
+    }
+
+    #[test]
+    fn the_layers_of_time_and_of_added_conditions_get_gradients() {
+        let (w1, b1) = (variable(&[16, 8], 1), variable(&[16], 2));
+        let (w2, b2) = (variable(&[16, 16], 3), variable(&[16], 4));
+        let own = [
+            ("linear_1.weight", w1.as_tensor()),
+            ("linear_1.bias", b1.as_tensor()),
+            ("linear_2.weight", w2.as_tensor()),
+            ("linear_2.bias", b2.as_tensor()),
+        ];
+        let time = TimeEmbedding::load(&place(&own), &small()).unwrap();
+        let timesteps = Tensor::new(&[3.0_f32, 700.5], &Device::Cpu).unwrap();
+        assert_gradients("time", &[&w1, &b1, &w2, &b2], || time.forward(&timesteps, None));
+
+        let layers = AddEmbedding::load(&place(&own), 8, 16).unwrap();
+        let x = variable(&[2, 8], 5);
+        assert_gradients("added", &[&x, &w1, &b1, &w2, &b2], || layers.forward(&x));
+        let ids = noise(&[2, 6], 6);
+        assert_gradients("pooled text", &[&x], || added_embedding(&x, &ids));
+    }
 
     #[test]
     fn cosines_come_first_and_fractions_count() {

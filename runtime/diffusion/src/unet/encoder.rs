@@ -9,6 +9,7 @@ use crate::weights::{Params, WeightError};
 use super::blocks::{Conditions, DownBlock, MidBlock};
 use super::embedding::{AddEmbedding, TimeEmbedding};
 use super::input::UnetInput;
+use super::walk::Walk;
 
 #[derive(Debug)]
 pub(crate) struct Encoder {
@@ -57,29 +58,41 @@ impl Encoder {
     ///
     /// # Errors
     /// A tensor has another shape than this model reads, or SDXL's added conditions are missing.
-    pub(crate) fn forward(&self, input: &UnetInput, hint: Option<&Tensor>) -> Result<Encoded> {
-        let time = silu(&self.time(input)?)?;
+    pub(crate) fn forward<'n, W: Walk<'n>>(
+        &'n self,
+        input: &UnetInput,
+        hint: Option<&Tensor>,
+        walk: &mut W,
+    ) -> Result<Encoded> {
+        let time = self.time(input, walk)?;
         let c = Conditions { time: &time, context: input.context };
-        let mut x = self.conv_in.forward(input.x)?;
-        if let Some(hint) = hint {
-            x = x.broadcast_add(hint)?;
-        }
+        let hint = hint.cloned();
+        let mut x = walk.step([input.x], move |[x]| {
+            let x = self.conv_in.forward(x)?;
+            match &hint {
+                Some(hint) => x.broadcast_add(hint),
+                None => Ok(x),
+            }
+        })?;
         let mut skips = vec![x.clone()];
         for block in &self.down {
-            x = block.forward(x, c, &mut skips)?;
+            x = block.forward(x, c, &mut skips, walk)?;
         }
-        let mid = self.mid.forward(&x, c)?;
+        let mid = self.mid.forward(&x, c, walk)?;
         Ok(Encoded { time, skips, mid })
     }
 
-    fn time(&self, input: &UnetInput) -> Result<Tensor> {
-        let time = self.time_embedding.forward(input.timesteps, input.guidance)?;
+    fn time<'n, W: Walk<'n>>(&'n self, input: &UnetInput, walk: &mut W) -> Result<Tensor> {
+        let (timesteps, guidance) = (input.timesteps.clone(), input.guidance.cloned());
+        let time = move || self.time_embedding.forward(&timesteps, guidance.as_ref());
         match (&self.add_embedding, input.added) {
-            (Some(layers), Some(added)) => time + layers.forward(added)?,
+            (Some(layers), Some(added)) => {
+                walk.step([added], move |[added]| silu(&(time()? + layers.forward(added)?)?))
+            }
             (Some(_), None) => {
                 Err(candle_core::Error::Msg("this UNet reads pooled text and micro-conditions".into()))
             }
-            (None, _) => Ok(time),
+            (None, _) => walk.step([], move |[]| silu(&time()?)),
         }
     }
 }

@@ -7,12 +7,14 @@ mod input;
 mod model;
 mod resnet;
 mod transformer;
+mod walk;
 
 pub(crate) use embedding::TIME_ID_WIDTH;
 pub use embedding::{added_embedding, guidance_embedding};
 pub(crate) use encoder::{Encoder, skip_channels};
 pub use input::{ControlResiduals, UnetInput};
 pub use model::Unet;
+pub(crate) use walk::{Direct, Walk};
 
 #[cfg(test)]
 mod tests {

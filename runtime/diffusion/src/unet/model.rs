@@ -9,6 +9,7 @@ use crate::weights::{Params, WeightError};
 use super::blocks::{Conditions, UpBlock};
 use super::encoder::{Encoded, Encoder, skip_channels};
 use super::input::{ControlResiduals, UnetInput};
+use super::walk::{Direct, Walk};
 
 /// Predicts the noise in a latent.
 #[derive(Debug)]
@@ -54,27 +55,63 @@ impl Unet {
     /// # Errors
     /// A tensor has another shape than this model reads, or SDXL's added conditions are missing.
     pub fn forward(&self, input: &UnetInput) -> Result<Tensor> {
-        let Encoded { time, mut skips, mid: mut x } = self.encoder.forward(input, None)?;
+        self.walk(input, &mut Direct)
+    }
+
+    /// The prediction by the steps that `walk` computes; a step is about a residual block with its
+    /// transformer.
+    ///
+    /// # Errors
+    /// As for [`Unet::forward`].
+    pub(crate) fn walk<'n, W: Walk<'n>>(&'n self, input: &UnetInput, walk: &mut W) -> Result<Tensor> {
+        let Encoded { time, mut skips, mid: mut x } = self.encoder.forward(input, None, walk)?;
         let c = Conditions { time: &time, context: input.context };
         if let Some(control) = input.control {
-            add_control(control, &mut skips, &mut x)?;
+            add_control(control, &mut skips, &mut x, walk)?;
         }
         for block in &self.up {
-            x = block.forward(x, c, &mut skips)?;
+            x = block.forward(x, c, &mut skips, walk)?;
         }
-        self.conv_out.forward(&silu(&self.norm_out.forward(&x)?)?)
+        walk.step([&x], |[x]| self.conv_out.forward(&silu(&self.norm_out.forward(x)?)?))
     }
 }
 
-fn add_control(control: &ControlResiduals, skips: &mut [Tensor], mid: &mut Tensor) -> Result<()> {
+fn add_control<'n, W: Walk<'n>>(
+    control: &ControlResiduals,
+    skips: &mut [Tensor],
+    mid: &mut Tensor,
+    walk: &mut W,
+) -> Result<()> {
     if control.down.len() != skips.len() {
         let message =
             format!("a ControlNet of {} residuals, a UNet of {} skips", control.down.len(), skips.len());
         return Err(candle_core::Error::Msg(message));
     }
     for (skip, residual) in skips.iter_mut().zip(&control.down) {
-        *skip = (&*skip + residual)?;
+        *skip = walk.step([&*skip, residual], |[skip, residual]| skip + residual)?;
     }
-    *mid = (&*mid + &control.mid)?;
+    *mid = walk.step([&*mid, &control.mid], |[mid, residual]| mid + residual)?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ops::differences::{assert_gradients, noise, variable};
+    use crate::unet::tests::small;
+    use crate::weights::Weights;
+
+    /// Down, middle and up with their skips and samplers, of a size that does not halve evenly.
+    #[test]
+    fn the_network_passes_gradients_to_picture_text_and_added_conditions() {
+        let config = UnetConfig { added: Some(5), ..small() };
+        let unet = Unet::load(&Params::new(Weights::random(7)), config).unwrap();
+        let (x, context) = (variable(&[2, 4, 5, 6], 1), variable(&[2, 3, 6], 2));
+        let added = variable(&[2, 5], 3);
+        let timesteps = (noise(&[2], 4).abs().unwrap() * 300.0).unwrap();
+        assert_gradients("unet", &[&x, &context, &added], || {
+            let input = UnetInput { added: Some(&added), ..UnetInput::new(&x, &timesteps, &context) };
+            unet.forward(&input)
+        });
+    }
 }

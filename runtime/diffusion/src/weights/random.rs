@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use candle_core::{Device, Tensor};
 
 use super::params::WeightError;
-use super::store::Weights;
+use super::store::{Place, Weights};
 
 impl Weights {
     /// Every tensor that a network asks for is there, in the shape that it asks for: uniform noise that
@@ -18,6 +18,19 @@ impl Weights {
             places: BTreeMap::new(),
             converted: Mutex::new(HashMap::new()),
             made: Some(Mutex::new(seed | 1)),
+        })
+    }
+
+    /// The tensors that were made, as if a file had held them and was closed: their names are known, and
+    /// no others are made.
+    pub(crate) fn settled(&self) -> Arc<Self> {
+        let converted = self.converted().clone();
+        let place = |(name, tensor): (&String, &Tensor)| (name.clone(), Place::nowhere(name, tensor.dims()));
+        Arc::new(Self {
+            files: RwLock::default(),
+            places: converted.iter().map(place).collect(),
+            converted: Mutex::new(converted),
+            made: None,
         })
     }
 
@@ -77,5 +90,12 @@ mod tests {
         let again = root.tensor("a.weight", &[64, 300]).unwrap();
         assert_eq!(again.flatten_all().unwrap().to_vec1::<f32>().unwrap(), values);
         assert_eq!(weights.held_bytes(), (64 * 300 + 6) * 4);
+        let settled = weights.settled();
+        let shapes: Vec<_> = settled.shapes().collect();
+        let want: [(&str, &[usize]); 3] =
+            [("a.weight", &[64, 300]), ("norm.bias", &[3]), ("norm.weight", &[3])];
+        assert_eq!(shapes, want);
+        assert_eq!(settled.tensor("a.weight").unwrap().id(), again.id());
+        assert_eq!(Params::new(settled).tensor("b.weight", &[3]).unwrap_err().reason(), "MissingTensor");
     }
 }

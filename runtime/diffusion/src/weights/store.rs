@@ -61,6 +61,15 @@ pub(super) struct Place {
     original: String,
 }
 
+impl Place {
+    /// Of a tensor that no file holds.
+    pub(super) fn nowhere(name: &str, shape: &[usize]) -> Self {
+        let (begin, end) = (0, 0);
+        let entry = TensorEntry { dtype: Dtype::F32, shape: shape.to_vec(), begin, end, strides: None };
+        Self { file: 0, entry, original: name.to_owned() }
+    }
+}
+
 /// All tensors of a model under one naming (that of diffusers, prefixed `unet.`, `vae.`, `text.`).
 ///
 /// A tensor is converted at its first use and then shared by all networks that are built from it.

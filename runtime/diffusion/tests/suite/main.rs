@@ -47,3 +47,5 @@ mod torch;
 mod train;
 mod train_files;
 mod train_model;
+mod train_recompute;
+mod train_resume;

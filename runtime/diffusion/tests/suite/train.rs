@@ -235,6 +235,23 @@ fn the_same_seed_makes_the_same_first_values() {
     assert_ne!(numbers, first(2).2);
 }
 
+/// Files of trainers and mergers hold more than the networks read: an adapter there would never learn.
+#[test]
+fn layers_that_no_network_reads_get_no_adapter() {
+    let mut all = tensors("tiny-sd1.safetensors");
+    let unet = "model.diffusion_model.input_blocks.1.1.transformer_blocks.0.attn1.to_q";
+    let text = "cond_stage_model.transformer.text_model.encoder.layers.0.self_attn.q_proj";
+    for layer in [unet, text] {
+        let weight = all[&format!("{layer}.weight")].clone();
+        all.insert(format!("{layer}_extra.weight"), weight);
+    }
+    let file = crate::families_model::file(&all, candle_core::DType::F16);
+    let names = |t: &Trainee| t.variables().iter().map(|v| v.name.clone()).collect::<Vec<_>>();
+    let with_more = Trainee::new(file.path(), &lora(), 3).unwrap();
+    assert_eq!(names(&with_more), names(&trainee("sd1", &lora(), None)));
+    step(&with_more, &batch(8, 8));
+}
+
 #[test]
 fn what_cannot_be_trained_is_refused() {
     let refused = |method: Method, gamma: Option<f64>| {

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
+use crate::train::{DRAWING_GUIDANCE, DRAWING_SAMPLER, DRAWING_STEPS};
+
 #[derive(Debug, Clone, Args)]
 pub struct TrainArgs {
     /// Checkpoint: a .safetensors or .ckpt file, or a folder in the layout of diffusers
@@ -109,6 +111,9 @@ pub struct ClassArgs {
     /// What the subject is one of, such as "a dog"
     #[arg(long, value_name = "PROMPT", requires = "class_data")]
     pub class_prompt: Option<String>,
+    /// What class pictures that are drawn should not show
+    #[arg(long, value_name = "PROMPT", default_value = "", requires = "class_prompt")]
+    pub class_negative_prompt: String,
     /// Folder of pictures of the class; what is missing is drawn with the base
     #[arg(long, value_name = "FOLDER", requires = "class_prompt")]
     pub class_data: Option<PathBuf>,
@@ -116,10 +121,10 @@ pub struct ClassArgs {
     #[arg(long, value_name = "COUNT", default_value_t = 100, requires = "class_data")]
     pub class_count: usize,
     /// Steps for drawing one
-    #[arg(long, value_name = "STEPS", default_value_t = 20, requires = "class_data")]
+    #[arg(long, value_name = "STEPS", default_value_t = DRAWING_STEPS, requires = "class_data")]
     pub class_steps: u32,
     /// Guidance scale for drawing one
-    #[arg(long, value_name = "SCALE", default_value_t = 7.0, requires = "class_data")]
+    #[arg(long, value_name = "SCALE", default_value_t = DRAWING_GUIDANCE, requires = "class_data")]
     pub class_cfg: f32,
     /// What they count beside the subject
     #[arg(long, value_name = "WEIGHT", default_value_t = 1.0, requires = "class_data")]
@@ -179,6 +184,9 @@ pub struct StepArgs {
     /// Steps of the optimiser
     #[arg(long, default_value_t = 1000)]
     pub steps: u64,
+    /// Rounds over all pictures, in place of a number of steps
+    #[arg(long, value_name = "COUNT", conflicts_with = "steps", value_parser = clap::value_parser!(u32).range(1..))]
+    pub epochs: Option<u32>,
     /// Default: 1e-4 for LoRA, 5e-6 for DreamBooth and full, 5e-3 for textual inversion, 5e-5 for a hypernetwork
     #[arg(long, value_name = "RATE")]
     pub learning_rate: Option<f64>,
@@ -203,6 +211,9 @@ pub struct StepArgs {
     /// Batches whose gradients make one step
     #[arg(long, value_name = "BATCHES", default_value_t = 1)]
     pub accumulate: u32,
+    /// Keep all that gradients are computed from instead of computing it twice: faster, with more memory
+    #[arg(long)]
+    pub no_gradient_checkpointing: bool,
     /// Largest norm of all gradients together; 0 clips nothing
     #[arg(long, value_name = "NORM", default_value_t = 1.0)]
     pub clip_norm: f64,
@@ -244,11 +255,11 @@ pub struct SampleArgs {
     #[arg(long, value_name = "FOLDER", requires = "sample_prompt")]
     pub sample_folder: Option<PathBuf>,
     /// Sampling steps
-    #[arg(long, value_name = "STEPS", default_value_t = 20, requires = "sample_prompt")]
+    #[arg(long, value_name = "STEPS", default_value_t = DRAWING_STEPS, requires = "sample_prompt")]
     pub sample_steps: u32,
-    #[arg(long, value_name = "SCALE", default_value_t = 7.0, requires = "sample_prompt")]
+    #[arg(long, value_name = "SCALE", default_value_t = DRAWING_GUIDANCE, requires = "sample_prompt")]
     pub sample_cfg: f32,
-    #[arg(long, value_name = "NAME", default_value = "Euler a", requires = "sample_prompt")]
+    #[arg(long, value_name = "NAME", default_value = DRAWING_SAMPLER, requires = "sample_prompt")]
     pub sample_sampler: String,
     #[arg(long, value_name = "SEED", default_value_t = 0, requires = "sample_prompt")]
     pub sample_seed: u64,

@@ -6,16 +6,18 @@ use std::path::{Path, PathBuf};
 
 use easel_diffusion::Sampler;
 use easel_diffusion::train::data::{BucketOptions, CaptionOptions, Concept, Crop, DatasetOptions, Role};
-use easel_diffusion::train::optim::{Algorithm, EmaOptions};
+use easel_diffusion::train::optim::EmaOptions;
 use easel_diffusion::train::run::{BatchOptions, CheckpointOptions, Rates, RunOptions};
 use easel_diffusion::train::{
-    FullOptions, HypernetworkOptions, LoraOptions, LoraShape, LoraTargets, Method, Objective, SavePrecision,
-    TextualInversionOptions,
+    FullOptions, GradientCheckpointing, HypernetworkOptions, LoraOptions, LoraShape, LoraTargets, Method,
+    Objective, SavePrecision, TextualInversionOptions,
 };
 use easel_protocol::FailureReport;
 
-use super::args::{DataArgs, MethodArg, NetworkArgs, PrecisionArg, SampleArgs, StepArgs, TrainArgs};
-use crate::train::{ClassPictures, SamplePlan, TrainPlan};
+use super::args::{
+    ClassArgs, DataArgs, MethodArg, NetworkArgs, PrecisionArg, SampleArgs, StepArgs, TrainArgs,
+};
+use crate::train::{ClassPictures, SamplePlan, TrainPlan, algorithm};
 
 /// A value that is of no use.
 fn refused(reason: &'static str, option: &str, error: impl Display) -> FailureReport {
@@ -35,14 +37,15 @@ pub(super) fn plan(args: &TrainArgs) -> Result<TrainPlan, FailureReport> {
         base: args.base.clone(),
         method: method(args.method, &args.network)?,
         objective: Objective { min_snr_gamma: args.steps.min_snr_gamma, clip_skip: args.network.clip_skip },
+        checkpointing: match args.steps.no_gradient_checkpointing {
+            true => GradientCheckpointing::Off,
+            false => GradientCheckpointing::Blocks,
+        },
         concepts: args.data.data.iter().map(|folder| concept(folder, &args.data)).collect(),
-        class: class.map(|(prompt, folder)| ClassPictures {
-            prompt,
-            folder,
-            count: args.class.class_count,
-            steps: args.class.class_steps,
-            guidance_scale: args.class.class_cfg,
-        }),
+        classes: class
+            .map(|(prompt, folder)| class_pictures(&args.class, prompt, folder))
+            .into_iter()
+            .collect(),
         dataset: dataset(&args.data),
         batches: BatchOptions {
             seed: args.seed,
@@ -50,6 +53,7 @@ pub(super) fn plan(args: &TrainArgs) -> Result<TrainPlan, FailureReport> {
             prior_weight: args.class.prior_weight,
         },
         run: run(args)?,
+        epochs: args.steps.epochs,
         latents: args.data.latents.clone(),
         samples: samples(&args.samples, &args.out, args.data.resolution)?,
         out: args.out.clone(),
@@ -60,6 +64,18 @@ pub(super) fn plan(args: &TrainArgs) -> Result<TrainPlan, FailureReport> {
         },
         metadata: BTreeMap::new(),
     })
+}
+
+fn class_pictures(args: &ClassArgs, prompt: String, folder: PathBuf) -> ClassPictures {
+    ClassPictures {
+        prompt,
+        negative_prompt: args.class_negative_prompt.clone(),
+        given: None,
+        folder,
+        count: args.class_count,
+        steps: args.class_steps,
+        guidance_scale: args.class_cfg,
+    }
 }
 
 /// Found before the hours of work, not after.
@@ -140,11 +156,8 @@ fn run(args: &TrainArgs) -> Result<RunOptions, FailureReport> {
     let StepArgs { steps, warmup, accumulate, clip_norm, .. } = args.steps;
     let rate = args.steps.learning_rate.unwrap_or_else(|| usual_rate(args.method));
     let text_encoder = args.steps.text_encoder_learning_rate.unwrap_or(rate);
-    let mut algorithm: Algorithm =
-        args.steps.optimizer.parse().map_err(|error| refused("UnknownOptimizer", "--optimizer", error))?;
-    if let Some(decay) = args.steps.weight_decay {
-        algorithm = algorithm.with_weight_decay(decay);
-    }
+    let algorithm = algorithm(&args.steps.optimizer, args.steps.weight_decay)
+        .map_err(|error| refused("UnknownOptimizer", "--optimizer", error))?;
     let options = RunOptions {
         steps,
         accumulation: accumulate,
@@ -167,7 +180,10 @@ fn run(args: &TrainArgs) -> Result<RunOptions, FailureReport> {
         sample_every: (!args.samples.sample_prompt.is_empty()).then_some(args.samples.sample_every),
         ..RunOptions::default()
     };
-    options.check().map_err(|error| FailureReport::new(error.reason(), error.to_string(), false))?;
+    // The warm-up is held against the rounds' steps once the pictures are counted.
+    let counted =
+        RunOptions { warmup: if args.steps.epochs.is_some() { 0 } else { warmup }, ..options.clone() };
+    counted.check().map_err(|error| FailureReport::new(error.reason(), error.to_string(), false))?;
     Ok(options)
 }
 
@@ -250,6 +266,11 @@ mod tests {
         assert_eq!(plan.run.sample_every, Some(100));
         assert_eq!(plan.run.checkpoints.unwrap().folder, Path::new("c"));
         assert_eq!(plan.run.clip_norm, None);
+        let plan = said(&["--epochs", "3", "--warmup", "2000"]).unwrap();
+        assert_eq!(plan.epochs, Some(3));
+        assert_eq!(plan.checkpointing, GradientCheckpointing::Blocks);
+        let plan = said(&["--no-gradient-checkpointing"]).unwrap();
+        assert_eq!(plan.checkpointing, GradientCheckpointing::Off);
         assert_eq!(check_out(Path::new("x.ckpt")).unwrap_err().reason, "UnknownFormat");
         assert_eq!(check_out(Path::new("/no/such/x.safetensors")).unwrap_err().reason, "OutputFailed");
     }

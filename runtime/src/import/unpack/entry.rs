@@ -29,6 +29,8 @@ pub(in crate::import) struct Unpacked {
 pub(super) struct Writer<'a> {
     into: &'a Path,
     bounds: &'a UnpackBounds,
+    /// Is told how many packed bytes were read.
+    observer: &'a dyn Fn(u64),
     entries: usize,
     /// Unpacked bytes of all entries so far.
     total: u64,
@@ -37,14 +39,18 @@ pub(super) struct Writer<'a> {
 }
 
 impl<'a> Writer<'a> {
-    pub(super) fn new(into: &'a Path, bounds: &'a UnpackBounds) -> Result<Self, UnpackError> {
+    pub(super) fn new(
+        into: &'a Path,
+        bounds: &'a UnpackBounds,
+        observer: &'a dyn Fn(u64),
+    ) -> Result<Self, UnpackError> {
         let unusable = |source| UnpackError::Disk { path: into.to_owned(), source };
         // What an earlier attempt left is of another run.
         match std::fs::remove_dir_all(into) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(unusable(error)),
             _ => std::fs::create_dir_all(into).map_err(unusable)?,
         }
-        Ok(Self { into, bounds, entries: 0, total: 0, names: HashSet::new(), kept: Vec::new() })
+        Ok(Self { into, bounds, observer, entries: 0, total: 0, names: HashSet::new(), kept: Vec::new() })
     }
 
     pub(super) fn max_entries(&self) -> usize {
@@ -116,6 +122,7 @@ impl<'a> Writer<'a> {
                 Err(source) => return Err(UnpackError::Damaged { source }),
             };
             self.total += n as u64;
+            (self.observer)(packed());
             if self.total > max_bytes {
                 return Err(UnpackError::TooLarge { limit: max_bytes });
             }

@@ -4,9 +4,9 @@ use std::path::PathBuf;
 
 #[derive(Debug, thiserror::Error)]
 pub enum UnpackError {
-    #[error("the archive is damaged, or of a kind that is not read (tar, tar.gz and zip are)")]
+    #[error("the archive is damaged, or of a kind that is not read (tar, tar.gz, tar.zst and zip are)")]
     Damaged { source: std::io::Error },
-    #[error("the archive is damaged, or of a kind that is not read (tar, tar.gz and zip are)")]
+    #[error("the archive is damaged, or of a kind that is not read (tar, tar.gz, tar.zst and zip are)")]
     Zip { source: zip::result::ZipError },
     #[error("entry \"{name}\" is {what}; pack plain files only")]
     NotAFile { name: String, what: &'static str },

@@ -1,4 +1,4 @@
-//! Archives that users bring, unpacked into the working directory: tar, tar.gz and zip.
+//! Archives that users bring, unpacked into the working directory: tar, tar.gz, tar.zst and zip.
 //!
 //! Whatever is in an archive is hostile. Only plain files are written, only below one new directory, only under
 //! names that were checked part by part; links, devices and names that lead elsewhere end the import. Entries,
@@ -11,6 +11,7 @@ mod error;
 mod reader;
 mod tape;
 mod zipped;
+mod zstd;
 
 use std::path::Path;
 
@@ -25,6 +26,7 @@ use std::fs::File;
 pub(super) enum ArchiveKind {
     Tar,
     GzippedTar,
+    ZstdTar,
     Zip,
 }
 
@@ -39,6 +41,8 @@ pub(super) fn kind_of(first: &[u8]) -> Option<ArchiveKind> {
         Some(ArchiveKind::Zip)
     } else if first.starts_with(&[0x1f, 0x8b, 8]) {
         Some(ArchiveKind::GzippedTar)
+    } else if first.starts_with(zstd::MAGIC) {
+        Some(ArchiveKind::ZstdTar)
     } else if first.get(TAR_MAGIC) == Some(b"ustar") {
         Some(ArchiveKind::Tar)
     } else {
@@ -54,7 +58,8 @@ pub(super) fn is_torch(archive: &Path) -> Result<bool, UnpackError> {
     zipped::is_torch(&open(archive)?)
 }
 
-/// Unpacks `archive` into the directory `into`, which is made. Blocks.
+/// Unpacks `archive` into the directory `into`, which is made. Blocks. `observer` is told how many bytes of the archive
+/// were read.
 ///
 /// # Errors
 /// See [`UnpackError`]; what was written until then stays in `into`.
@@ -63,12 +68,14 @@ pub(super) fn unpack(
     kind: ArchiveKind,
     into: &Path,
     bounds: &UnpackBounds,
+    observer: &dyn Fn(u64),
 ) -> Result<Vec<Unpacked>, UnpackError> {
     let file = open(archive)?;
-    let mut writer = entry::Writer::new(into, bounds)?;
+    let mut writer = entry::Writer::new(into, bounds, observer)?;
     match kind {
         ArchiveKind::Tar => tape::unpack(file, &mut writer)?,
         ArchiveKind::GzippedTar => tape::unpack_gzipped(file, &mut writer)?,
+        ArchiveKind::ZstdTar => tape::unpack_zstd(file, &mut writer)?,
         ArchiveKind::Zip => zipped::unpack(&file, &mut writer)?,
     }
     writer.finish()

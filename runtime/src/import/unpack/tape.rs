@@ -1,4 +1,4 @@
-//! tar, plain and gzipped.
+//! tar: plain, gzipped, in zstd.
 
 use std::fs::File;
 use std::io::{BufReader, Read};
@@ -9,9 +9,12 @@ use tar::EntryType;
 use super::entry::Writer;
 use super::error::UnpackError;
 use super::reader::{Counted, Tally};
+use super::zstd::Frames;
 
 /// What describes one entry: its header, long names, extended attributes. tar keeps all of it in memory.
 const MAX_DESCRIPTION: u64 = 256 << 10;
+/// Bytes after an archive's end that are read for the sake of a checksum. Packers fill up to 10 KB, or as they are told.
+const MAX_TAIL: u64 = 16 << 20;
 
 pub(super) fn unpack(file: File, writer: &mut Writer<'_>) -> Result<(), UnpackError> {
     let packed = Tally::new();
@@ -24,6 +27,12 @@ pub(super) fn unpack_gzipped(file: File, writer: &mut Writer<'_>) -> Result<(), 
     read(inflated, &packed, writer)
 }
 
+pub(super) fn unpack_zstd(file: File, writer: &mut Writer<'_>) -> Result<(), UnpackError> {
+    let packed = Tally::new();
+    let inflated = Frames::new(BufReader::new(Counted::new(file, packed.clone())));
+    read(inflated, &packed, writer)
+}
+
 fn read(stream: impl Read, packed: &Tally, writer: &mut Writer<'_>) -> Result<(), UnpackError> {
     let damaged = |source| UnpackError::Damaged { source };
     let budget = Tally::new();
@@ -31,7 +40,7 @@ fn read(stream: impl Read, packed: &Tally, writer: &mut Writer<'_>) -> Result<()
     let mut entries = archive.entries().map_err(damaged)?;
     loop {
         budget.allow(MAX_DESCRIPTION);
-        let Some(entry) = entries.next() else { return Ok(()) };
+        let Some(entry) = entries.next() else { break };
         let mut entry = entry.map_err(damaged)?;
         budget.allow(u64::MAX);
         writer.count()?;
@@ -57,6 +66,10 @@ fn read(stream: impl Read, packed: &Tally, writer: &mut Writer<'_>) -> Result<()
             _ => return not_a_file("of a kind that is not read"),
         }
     }
+    // What packed it keeps its checksum behind the tar's own end.
+    budget.allow(u64::MAX);
+    std::io::copy(&mut archive.into_inner().take(MAX_TAIL), &mut std::io::sink()).map_err(damaged)?;
+    Ok(())
 }
 
 /// Of a directory nothing is wanted; one that has content is not honest.

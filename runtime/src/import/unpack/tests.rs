@@ -37,6 +37,13 @@ fn gzip(bytes: &[u8]) -> Vec<u8> {
     encoder.finish().unwrap()
 }
 
+fn zstd_of(bytes: &[u8]) -> Vec<u8> {
+    ruzstd::encoding::compress_to_vec(bytes, ruzstd::encoding::CompressionLevel::Fastest)
+}
+
+/// `m.json` with `{}` in it, packed by `tar` and `zstd -19` (zstd 1.5.4, which adds a checksum).
+const TAR_ZST: &str = "28b52ffd046855020062830b11b0eba76798d0ea3081842236f0601439057ece6c57195119b69a7df40b79debfaa1023e448875b95dc69d701280a20909b07fa859fe7288c0168ff7ece0773824101a613dd02682c4cce";
+
 /// One entry of a zip: name, Unix mode, content, whether it is deflated, and what is added to its checksum.
 type ZipEntry<'a> = (&'a str, u32, &'a [u8], bool, u32);
 
@@ -91,7 +98,7 @@ fn unpacked(bytes: &[u8], bounds: &UnpackBounds) -> Result<Vec<(String, Vec<u8>)
     let (archive, into) = (work.path().join("archive"), work.path().join("into"));
     std::fs::write(&archive, bytes).unwrap();
     let kind = kind_of(bytes).expect("an archive");
-    let result = unpack(&archive, kind, &into, bounds);
+    let result = unpack(&archive, kind, &into, bounds, &|_| {});
     assert_only_below(work.path(), &["archive", "into"]);
     let read = |file: Unpacked| (file.name, std::fs::read(file.path).unwrap());
     result.map(|files| files.into_iter().map(read).collect())
@@ -133,6 +140,11 @@ fn weights_and_their_side_files_are_unpacked_and_nothing_else() {
         ("tar", tar.clone()),
         ("tar.gz", gzip(&tar)),
         ("tar.gz in two members", [gzip(&tar[..700]), gzip(&tar[700..])].concat()),
+        ("tar.zst", zstd_of(&tar)),
+        ("tar.zst in two frames, one to skip between", {
+            let skipped = [0x50, 0x2a, 0x4d, 0x18, 3, 0, 0, 0, 1, 2, 3];
+            [zstd_of(&tar[..700]), skipped.to_vec(), zstd_of(&tar[700..])].concat()
+        }),
         ("zip, stored", zip(false)),
         ("zip, deflated", zip(true)),
     ] {
@@ -207,7 +219,8 @@ fn bombs_and_masses_are_refused() {
     let small = UnpackBounds { free_bytes: 64 << 10, ..bounds() };
     let gz = gzip(&tar_of(&[("m.safetensors", &blank)]));
     let zip = zip_of(&[("m.safetensors", FILE, &blank, true, 0)]);
-    for (case, bytes) in [("tar.gz", &gz), ("zip", &zip)] {
+    let zst = zstd_of(&tar_of(&[("m.safetensors", &blank)]));
+    for (case, bytes) in [("tar.gz", &gz), ("tar.zst", &zst), ("zip", &zip)] {
         assert_eq!(unpacked(bytes, &small).unwrap_err().reason(), "ArchiveBomb", "{case}");
         assert!(unpacked(bytes, &bounds()).is_ok(), "{case}: below the bytes that are free");
         let tight = UnpackBounds::new(100_000);
@@ -231,8 +244,10 @@ fn descriptions_without_end_take_no_memory() {
     let gnu = [tar_entry("././@LongLink", EntryType::GNULongName, &name), tar_of(&[("m.safetensors", b"w")])];
     let pax = [tar_entry("pax", EntryType::XHeader, &name), tar_of(&[("m.safetensors", b"w")])];
     for parts in [gnu, pax] {
-        let error = unpacked(&gzip(&parts.concat()), &bounds()).unwrap_err();
-        assert!(matches!(error, UnpackError::Damaged { .. }), "{error:?}");
+        for packed in [gzip(&parts.concat()), zstd_of(&parts.concat())] {
+            let error = unpacked(&packed, &bounds()).unwrap_err();
+            assert!(matches!(error, UnpackError::Damaged { .. }), "{error:?}");
+        }
     }
 }
 
@@ -243,7 +258,7 @@ fn damage_is_found_and_nothing_panics() {
     assert_eq!(unpacked(&tar_of(&[("run.py", b"x")]), &bounds()).unwrap_err().reason(), "NoFiles");
     let tar = tar_of(&[("m.safetensors", &[7; 3000]), ("c.json", b"{}")]);
     let zip = zip_of(&[("m.safetensors", FILE, &[7; 3000], true, 0), ("c.json", FILE, b"{}", false, 0)]);
-    for whole in [gzip(&tar), zip, tar] {
+    for whole in [gzip(&tar), zstd_of(&tar), zip, tar] {
         for at in (0..whole.len()).step_by(whole.len() / 97 + 1) {
             let mut spoiled = whole.clone();
             spoiled[at] ^= 0x5a;
@@ -254,6 +269,21 @@ fn damage_is_found_and_nothing_panics() {
                 }
             }
         }
+    }
+}
+
+#[test]
+fn what_is_packed_must_have_its_checksum() {
+    let whole = hex::decode(TAR_ZST).unwrap();
+    assert_eq!(unpacked(&whole, &bounds()).unwrap(), [("m.json".to_owned(), b"{}".to_vec())]);
+    let tar = tar_of(&[("m.json", b"{}")]);
+    let (mut gz, mut zst) = (gzip(&tar), whole);
+    // Of gzip's last eight bytes the first four are the checksum (RFC 1952, 2.3.1).
+    *gz.iter_mut().rev().nth(7).unwrap() ^= 1;
+    *zst.last_mut().unwrap() ^= 1;
+    for spoiled in [gz, zst] {
+        let error = unpacked(&spoiled, &bounds()).unwrap_err();
+        assert!(matches!(error, UnpackError::Damaged { .. }), "{error:?}");
     }
 }
 

@@ -6,8 +6,10 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
 use easel_diffusion::Picture;
-use easel_protocol::GenerationRequest;
-use easel_runtime::engine::{Engine, EngineError, LoadedModel, ModelLabel, OnProgress, StepProgress};
+use easel_protocol::{GenerationRequest, NetworkKind};
+use easel_runtime::engine::{
+    Engine, EngineError, LoadedModel, LoadedNetwork, ModelLabel, NamedNetwork, OnProgress, StepProgress,
+};
 
 #[derive(Default)]
 pub struct FakeEngine {
@@ -17,6 +19,7 @@ pub struct FakeEngine {
 #[derive(Default)]
 struct Shared {
     loads: AtomicUsize,
+    network_loads: AtomicUsize,
     begun: AtomicUsize,
     stopped: AtomicUsize,
     open: Mutex<bool>,
@@ -27,6 +30,11 @@ impl FakeEngine {
     /// How many models were loaded.
     pub fn loads(&self) -> usize {
         self.shared.loads.load(Ordering::SeqCst)
+    }
+
+    /// How many networks were loaded.
+    pub fn network_loads(&self) -> usize {
+        self.shared.network_loads.load(Ordering::SeqCst)
     }
 
     /// How many requests were begun.
@@ -56,13 +64,44 @@ impl Engine for FakeEngine {
             return Err(EngineError::failed("UnsupportedModel", message, false));
         }
         self.shared.loads.fetch_add(1, Ordering::SeqCst);
-        Ok(Arc::new(FakeModel { shared: self.shared.clone(), weight_bytes: bytes.len() as u64 }))
+        Ok(Arc::new(FakeModel {
+            shared: self.shared.clone(),
+            weight_bytes: bytes.len() as u64,
+            kept: AtomicUsize::new(0),
+        }))
+    }
+
+    fn load_network(
+        &self,
+        path: &Path,
+        kind: NetworkKind,
+        label: &ModelLabel,
+    ) -> Result<Arc<dyn LoadedNetwork>, EngineError> {
+        let bytes = std::fs::read(path).unwrap();
+        if bytes.starts_with(b"unsupported") {
+            let message = format!("{} is no {kind:?}", label.file_name);
+            return Err(EngineError::failed("NotAnAdapter", message, false));
+        }
+        self.shared.network_loads.fetch_add(1, Ordering::SeqCst);
+        Ok(Arc::new(FakeNetwork { text: String::from_utf8(bytes).unwrap() }))
+    }
+}
+
+struct FakeNetwork {
+    text: String,
+}
+
+impl LoadedNetwork for FakeNetwork {
+    fn bytes(&self) -> u64 {
+        self.text.len() as u64
     }
 }
 
 struct FakeModel {
     shared: Arc<Shared>,
     weight_bytes: u64,
+    /// What requests with networks have left behind.
+    kept: AtomicUsize,
 }
 
 impl LoadedModel for FakeModel {
@@ -70,11 +109,30 @@ impl LoadedModel for FakeModel {
         self.weight_bytes
     }
 
+    fn kept_bytes(&self) -> u64 {
+        self.kept.load(Ordering::SeqCst) as u64
+    }
+
+    fn shrink(&self, most: u64) {
+        let kept = self.kept.load(Ordering::SeqCst).min(usize::try_from(most).unwrap());
+        self.kept.store(kept, Ordering::SeqCst);
+    }
+
     fn generate(
         &self,
         request: &GenerationRequest,
+        networks: &[NamedNetwork],
         on_progress: &mut OnProgress<'_>,
     ) -> Result<Vec<Picture>, EngineError> {
+        let used: String = networks
+            .iter()
+            .map(|named| {
+                let network: &dyn std::any::Any = &*named.network;
+                let FakeNetwork { text } = network.downcast_ref().expect("of this engine");
+                self.kept.fetch_add(text.len(), Ordering::SeqCst);
+                format!("\n{:?} {}: {text}", named.kind, named.name)
+            })
+            .collect();
         self.shared.begun.fetch_add(1, Ordering::SeqCst);
         match request.prompt.as_str() {
             "panic" => panic!("a bug in a kernel"),
@@ -88,7 +146,7 @@ impl LoadedModel for FakeModel {
         let picture = |index| Picture {
             rgb: image::RgbImage::from_pixel(request.width, request.height, image::Rgb([200, 10, 10])),
             seed: request.seed + index,
-            infotext: format!("{}\nSeed: {}", request.prompt, request.seed + index),
+            infotext: format!("{}\nSeed: {}{used}", request.prompt, request.seed + index),
         };
         Ok((0..u64::from(request.pictures())).map(picture).collect())
     }

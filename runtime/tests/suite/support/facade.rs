@@ -1,6 +1,6 @@
 //! A facade with an object store, in memory, that records what it is asked and fails when it is told to.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -9,10 +9,11 @@ use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::http::{HeaderMap, Method, Response, StatusCode, Uri};
-use easel_protocol::import::{ImportFile, ImportTask, MergeTask, Origin, PartSlot, StorePlan};
+use easel_protocol::import::{ImportFile, ImportTask, MergeTask, Origin, PartSlot, StorePlan, weights_key};
 use easel_protocol::worker::{
     ClaimedJob, HeartbeatReply, ImageFormat, ModelFile, ModelSet, OutputSlot, PendingModel, Refusal,
 };
+use easel_protocol::{NetworkFile, NetworkKind};
 use serde_json::Value;
 use tokio::sync::Notify;
 
@@ -66,6 +67,8 @@ struct Inner {
     cancel: bool,
     lost: bool,
     import: Option<ImportTask>,
+    /// Keys of the uploads that were completed.
+    completed: HashSet<String>,
     part_size: u64,
     base: String,
 }
@@ -104,13 +107,29 @@ impl FakeFacade {
         file
     }
 
+    /// A network whose file is `bytes`; prompts call it `name`.
+    pub fn network(&self, kind: NetworkKind, name: &str, bytes: &[u8]) -> NetworkFile {
+        NetworkFile { kind, name: name.to_owned(), file: self.model(name, bytes) }
+    }
+
+    /// Sets the models to hold, and the networks.
+    pub fn set_with(&self, version: &str, models: &[ModelFile], networks: &[NetworkFile]) {
+        self.set(version, models, &[]);
+        self.shared.lock().set.as_mut().expect("just set").networks = networks.to_vec();
+        self.shared.changed.notify_waiters();
+    }
+
     /// Sets the models to hold.
     pub fn set(&self, version: &str, models: &[ModelFile], pending: &[&str]) {
         let pending = pending
             .iter()
             .map(|name| PendingModel { model: (*name).to_owned(), reason: "WaitingForUpload".to_owned() });
-        let set =
-            ModelSet { version: version.to_owned(), models: models.to_vec(), pending: pending.collect() };
+        let set = ModelSet {
+            version: version.to_owned(),
+            models: models.to_vec(),
+            networks: Vec::new(),
+            pending: pending.collect(),
+        };
         self.shared.lock().set = Some(set);
         self.shared.changed.notify_waiters();
     }
@@ -133,6 +152,7 @@ impl FakeFacade {
             timeout_seconds: 60,
             request: easel_protocol::GenerationRequest { batch_size: pictures, ..request(prompt) },
             checkpoint: checkpoint.clone(),
+            networks: Vec::new(),
             outputs,
         }
     }
@@ -156,6 +176,20 @@ impl FakeFacade {
         });
     }
 
+    /// The object store loses what imports put there.
+    pub fn forget_stored(&self) {
+        self.shared.lock().completed.clear();
+    }
+
+    /// The hashes that the files of [`Self::import_files`] must have, in order.
+    pub fn expect_hashes(&self, hashes: &[String]) {
+        let mut inner = self.shared.lock();
+        let files = &mut inner.import.as_mut().expect("files").files;
+        for (file, hash) in files.iter_mut().zip(hashes) {
+            file.sha256 = Some(hash.clone());
+        }
+    }
+
     /// What the import Job is to do: these files, in parts of `part_size`.
     pub fn import_files(&self, model_type: &str, files: Vec<(&str, Origin)>, part_size: u64) {
         let file =
@@ -176,17 +210,18 @@ impl FakeFacade {
         self.shared.lock().import.as_mut().expect("files").merge = Some(how);
     }
 
-    /// The files that an import sent in parts, in order: hash and bytes.
+    /// The files that an import sent in parts, in order: hash and bytes. Parts come in any order.
     pub fn stored(&self) -> Vec<(String, Vec<u8>)> {
-        let mut stored: Vec<(String, Vec<u8>)> = Vec::new();
+        let mut stored: Vec<(String, BTreeMap<u32, Bytes>)> = Vec::new();
         for call in &self.shared.lock().calls {
             if call.path.ends_with("/import/store") {
-                stored.push((call.json()["sha256"].as_str().unwrap().to_owned(), Vec::new()));
-            } else if call.path.starts_with("/parts/") {
-                stored.last_mut().unwrap().1.extend_from_slice(&call.body);
+                stored.push((call.json()["sha256"].as_str().unwrap().to_owned(), BTreeMap::new()));
+            } else if let Some(number) = call.path.strip_prefix("/parts/") {
+                stored.last_mut().unwrap().1.insert(number.parse().unwrap(), call.body.clone());
             }
         }
-        stored
+        let joined = |parts: BTreeMap<u32, Bytes>| parts.into_values().flatten().collect();
+        stored.into_iter().map(|(sha256, parts)| (sha256, joined(parts))).collect()
     }
 
     pub fn refuse(&self, path: &'static str, status: u16, times: usize) {
@@ -281,7 +316,8 @@ async fn answer(
         "claim" => claim(&shared, &body).await,
         "heartbeat" => heartbeat(&shared),
         "store" => plan(&shared, &body),
-        "complete" | "fail" | "release" | "progress" => reply(204, Body::empty()),
+        "complete" if path.contains("import") => complete_import(&shared, &body),
+        "state" | "complete" | "fail" | "release" | "progress" => reply(204, Body::empty()),
         name => blob(&shared, name, text("range").as_deref()),
     }
 }
@@ -321,16 +357,24 @@ fn claim_import(shared: &Shared) -> Response<Body> {
 fn plan(shared: &Shared, body: &Bytes) -> Response<Body> {
     let store: easel_protocol::import::StoreRequest = serde_json::from_slice(body).unwrap();
     let inner = shared.lock();
-    let exists = inner.blobs.values().any(|bytes| sha256_hex(bytes) == store.sha256);
+    let key = weights_key(&store.sha256);
+    let is_blob = inner.blobs.values().any(|bytes| sha256_hex(bytes) == store.sha256);
+    let exists = is_blob || inner.completed.contains(&key);
     let count = if exists { 0 } else { store.size_bytes.div_ceil(inner.part_size).max(1) };
     let part = |number| PartSlot { part_number: number, url: format!("{}/parts/{number}", inner.base) };
     let plan = StorePlan {
-        key: format!("models/sha256/{}", store.sha256),
+        key,
         parts: (1..=u32::try_from(count).unwrap()).map(part).collect(),
         upload_id: "upload-1".to_owned(),
         part_size: inner.part_size,
     };
     json(200, &plan)
+}
+
+fn complete_import(shared: &Shared, body: &Bytes) -> Response<Body> {
+    let done: easel_protocol::import::StoreDone = serde_json::from_slice(body).unwrap();
+    shared.lock().completed.insert(done.key);
+    reply(204, Body::empty())
 }
 
 fn blob(shared: &Shared, name: &str, range: Option<&str>) -> Response<Body> {

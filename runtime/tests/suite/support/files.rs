@@ -54,3 +54,23 @@ pub fn file_of(tensors: &[(&str, &[usize])]) -> Vec<u8> {
     }
     with_header(&format!("{{{}}}", entries.join(",")), &vec![0; end])
 }
+
+/// The demo model, as it is in the repository.
+pub fn demo_model() -> Vec<u8> {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/demo-model/easel-demo.safetensors");
+    std::fs::read(path).unwrap()
+}
+
+/// Tensors of f32 with these names, shapes and one value each.
+pub fn filled(tensors: &[(String, Vec<usize>, f32)]) -> Vec<u8> {
+    let (mut entries, mut data) = (Vec::new(), Vec::new());
+    for (name, shape, value) in tensors {
+        let begin = data.len();
+        (0..shape.iter().product::<usize>()).for_each(|_| data.extend(value.to_le_bytes()));
+        let end = data.len();
+        entries.push(format!(
+            "\"{name}\":{{\"dtype\":\"F32\",\"shape\":{shape:?},\"data_offsets\":[{begin},{end}]}}"
+        ));
+    }
+    with_header(&format!("{{{}}}", entries.join(",")), &data)
+}

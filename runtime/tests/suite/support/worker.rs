@@ -7,6 +7,7 @@ use std::sync::Arc;
 use clap::Parser;
 use easel_protocol::{FailureReport, GenerationRequest, Sampler, Schedule, Task};
 use easel_runtime::cli::{Cli, Command};
+use easel_runtime::engine::{DiffusionEngine, Engine};
 use easel_runtime::import::ImportConfig;
 use easel_runtime::worker::{ServeConfig, Shutdown, serve};
 use tempfile::TempDir;
@@ -31,6 +32,21 @@ impl TestWorker {
     }
 
     pub fn start_with(facade: &FakeFacade, change: impl FnOnce(&mut ServeConfig)) -> Self {
+        let engine = Arc::new(FakeEngine::default());
+        Self::start_on(facade, engine.clone(), engine, change)
+    }
+
+    /// With the engine that draws.
+    pub fn start_real(facade: &FakeFacade) -> Self {
+        Self::start_on(facade, Arc::default(), Arc::new(DiffusionEngine::default()), |_| {})
+    }
+
+    fn start_on(
+        facade: &FakeFacade,
+        fake: Arc<FakeEngine>,
+        engine: Arc<dyn Engine>,
+        change: impl FnOnce(&mut ServeConfig),
+    ) -> Self {
         easel_runtime::net::install_tls();
         let directory = tempfile::tempdir().unwrap();
         let token = directory.path().join("token");
@@ -50,9 +66,9 @@ impl TestWorker {
             unreachable!("serve was asked for")
         };
         change(&mut config);
-        let (engine, shutdown) = (Arc::new(FakeEngine::default()), Shutdown::new());
-        let task = Mutex::new(tokio::spawn(serve(*config, engine.clone(), shutdown.clone())));
-        Self { engine, shutdown, address, cache, task, _directory: directory }
+        let shutdown = Shutdown::new();
+        let task = Mutex::new(tokio::spawn(serve(*config, engine, shutdown.clone())));
+        Self { engine: fake, shutdown, address, cache, task, _directory: directory }
     }
 
     /// Drains the worker and waits for its end.
@@ -114,6 +130,7 @@ pub fn request(prompt: &str) -> GenerationRequest {
         batch_count: 1,
         clip_skip: 1,
         eta: None,
+        networks: Vec::new(),
     }
 }
 

@@ -20,6 +20,8 @@ pub enum DataError {
     FileTooLarge { path: PathBuf, size: u64 },
     #[error("{} cannot be decoded: {detail}; remove it or store it anew", path.display())]
     Undecodable { path: PathBuf, detail: String },
+    #[error("{} is over the limits: {detail}; store it smaller", path.display())]
+    OverLimits { path: PathBuf, detail: String },
     #[error("{} is {width}x{height}: {remedy}", path.display())]
     Dimensions { path: PathBuf, width: u32, height: u32, remedy: &'static str },
     #[error("{} has no caption: write one into {}, or give one for the folder", path.display(), caption.display())]
@@ -45,7 +47,7 @@ impl DataError {
             Self::Unreadable { .. } => "FileUnreadable",
             Self::Empty { .. } | Self::NoSubject => "EmptyDataset",
             Self::TooMany { .. } => "TooManyPictures",
-            Self::FileTooLarge { .. } | Self::Dimensions { .. } => "PictureSize",
+            Self::FileTooLarge { .. } | Self::OverLimits { .. } | Self::Dimensions { .. } => "PictureSize",
             Self::Undecodable { .. } => "PictureUndecodable",
             Self::NoCaption { .. } => "NoCaption",
             Self::CaptionNotText { .. } | Self::CaptionTooLong { .. } => "InvalidCaption",
@@ -63,6 +65,7 @@ impl DataError {
             | Self::NoSubject
             | Self::TooMany { .. }
             | Self::FileTooLarge { .. }
+            | Self::OverLimits { .. }
             | Self::Dimensions { .. }
             | Self::Undecodable { .. }
             | Self::NoCaption { .. }

@@ -23,4 +23,4 @@ pub use digest::digest_of;
 pub(crate) use digest::hex;
 pub use draw::{Draw, Stream};
 pub use error::DataError;
-pub use picture::{Crop, MAX_FILE_BYTES, Placed};
+pub use picture::{Crop, MAX_FILE_BYTES, Placed, look_at};

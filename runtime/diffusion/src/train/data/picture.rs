@@ -6,7 +6,7 @@ use std::path::Path;
 
 use candle_core::{Device, Tensor};
 use image::metadata::Orientation;
-use image::{DynamicImage, ImageDecoder, ImageReader, Limits, RgbImage, imageops};
+use image::{DynamicImage, ImageDecoder, ImageError, ImageReader, Limits, RgbImage, imageops};
 
 use super::bucket::Frame;
 use super::draw::Draw;
@@ -42,17 +42,14 @@ pub(super) fn read_file(path: &Path) -> Result<Vec<u8>, DataError> {
 
 /// A decoder that has read the header and nothing else, with what the header says.
 fn begin<'b>(path: &Path, bytes: &'b [u8]) -> Result<(impl ImageDecoder + 'b, Orientation), DataError> {
-    let undecodable = |error: &dyn std::fmt::Display| DataError::Undecodable {
-        path: path.to_owned(),
-        detail: error.to_string(),
-    };
-    let mut reader =
-        ImageReader::new(Cursor::new(bytes)).with_guessed_format().map_err(|error| undecodable(&error))?;
+    let mut reader = ImageReader::new(Cursor::new(bytes))
+        .with_guessed_format()
+        .map_err(|source| DataError::Unreadable { path: path.to_owned(), source })?;
     let mut limits = Limits::default();
     (limits.max_image_width, limits.max_image_height) = (Some(MAX_SIDE), Some(MAX_SIDE));
     limits.max_alloc = Some(MAX_DECODED_BYTES);
     reader.limits(limits);
-    let mut decoder = reader.into_decoder().map_err(|error| undecodable(&error))?;
+    let mut decoder = reader.into_decoder().map_err(|error| undecodable(path, &error))?;
     let (width, height) = decoder.dimensions();
     let pixels = u64::from(width) * u64::from(height);
     if pixels > MAX_PIXELS || decoder.total_bytes() > MAX_DECODED_BYTES {
@@ -66,6 +63,14 @@ fn begin<'b>(path: &Path, bytes: &'b [u8]) -> Result<(impl ImageDecoder + 'b, Or
     // A damaged orientation is no reason to refuse the pixels.
     let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
     Ok((decoder, orientation))
+}
+
+fn undecodable(path: &Path, error: &ImageError) -> DataError {
+    let (path, detail) = (path.to_owned(), error.to_string());
+    match error {
+        ImageError::Limits(_) => DataError::OverLimits { path, detail },
+        _ => DataError::Undecodable { path, detail },
+    }
 }
 
 /// Width and height as the picture is meant to be seen, from its header.
@@ -87,10 +92,18 @@ pub(super) fn dimensions(path: &Path, bytes: &[u8]) -> Result<(u32, u32), DataEr
 /// The whole picture, turned as it is meant to be seen; transparency is dropped.
 pub(super) fn decode(path: &Path, bytes: &[u8]) -> Result<RgbImage, DataError> {
     let (decoder, orientation) = begin(path, bytes)?;
-    let mut picture = DynamicImage::from_decoder(decoder)
-        .map_err(|error| DataError::Undecodable { path: path.to_owned(), detail: error.to_string() })?;
+    let mut picture = DynamicImage::from_decoder(decoder).map_err(|error| undecodable(path, &error))?;
     picture.apply_orientation(orientation);
     Ok(picture.into_rgb8())
+}
+
+/// Reads a picture with the limits of training and decodes all of it. Returns width and height as it is meant to be
+/// seen.
+///
+/// # Errors
+/// It cannot be read, is too large or cannot be decoded.
+pub fn look_at(path: &Path) -> Result<(u32, u32), DataError> {
+    Ok(decode(path, &read_file(path)?)?.dimensions())
 }
 
 /// How a picture is put into its bucket.

@@ -43,6 +43,19 @@ impl FromStr for Decay {
     }
 }
 
+impl Decay {
+    /// The name that parses back to it.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Constant => "constant",
+            Self::Linear => "linear",
+            Self::Cosine { .. } => "cosine",
+            Self::CosineWithRestarts { .. } => "cosine_with_restarts",
+            Self::Polynomial { .. } => "polynomial",
+        }
+    }
+}
+
 /// A rate over `total` steps, the first `warmup` of which lead up to it in a line from zero.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct LearningRate {
