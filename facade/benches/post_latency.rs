@@ -1,6 +1,9 @@
 //! `cargo bench -p easel-facade`: how long `POST /inference-api/inference` takes while 50 callers send at the
 //! same time. Real listener on loopback, real router, SQLite with its default durability; no cluster.
 
+#[path = "../tests/facade/cluster.rs"]
+#[allow(dead_code, clippy::unwrap_used, reason = "made for tests, which use the rest of it")]
+mod cluster;
 #[path = "../tests/facade/fixture.rs"]
 #[allow(dead_code, clippy::unwrap_used, reason = "made for tests, which use the rest of it")]
 mod fixture;

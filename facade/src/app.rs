@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::catalog::{Cluster, Directory};
 use crate::config::Config;
+use crate::datasets::Manifests;
 use crate::metrics::Metrics;
 use crate::worker_api::TokenCache;
 
@@ -26,6 +27,7 @@ pub struct Parts {
     pub cluster: Arc<dyn Cluster>,
     pub metrics: Arc<Metrics>,
     pub tokens: TokenCache,
+    pub manifests: Manifests,
     /// Cancelled when the process is to end; long polls end with it.
     pub shutdown: CancellationToken,
 }

@@ -25,7 +25,8 @@ const WORKER_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// First parts of the paths of the dialects: no bucket may have such a name. The bucket `easel` and the own API
 /// under `/easel/v1` do get along: a fixed route goes before a key, and no key of ours begins with `v1/`.
-pub const RESERVED: [&str; 4] = ["inference", "inference-api", "prod", "api"];
+pub const RESERVED: [&str; 9] =
+    ["inference", "inference-api", "prod", "api", "train", "train-api", "trains", "dataset", "datasets"];
 
 /// The public port: dialects, own API, and the embedded object store.
 pub fn public(

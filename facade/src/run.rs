@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use crate::app::{App, Parts};
 use crate::catalog::{self, Directory, KubeCluster, WatchEnded};
 use crate::config::{Config, S3Config};
+use crate::datasets::Manifests;
 use crate::http::server;
 use crate::metrics::Metrics;
 use crate::worker_api::TokenCache;
@@ -109,6 +110,7 @@ async fn assemble(config: Config, watches: &mut JoinSet<Result<(), WatchEnded>>)
         cluster: Arc::new(KubeCluster::new(client)),
         metrics,
         tokens: TokenCache::default(),
+        manifests: Manifests::default(),
         shutdown: CancellationToken::new(),
     }))
 }

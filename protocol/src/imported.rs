@@ -55,6 +55,7 @@ pub struct ImportedModel {
     pub thumbnail: Option<ImportedPicture>,
 }
 
+/// In JSON as it stands here where there is one alone: in the result of a training.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ImportedFile {

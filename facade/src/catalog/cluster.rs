@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use easel_crds::common::UPLOAD_COMPLETED_ANNOTATION;
 use easel_crds::endpoint::ServedModel;
 use easel_crds::model::{self, ImportStatus};
-use easel_crds::{Endpoint, Model};
+use easel_crds::{Dataset, Endpoint, Model, TrainingJob};
 use easel_protocol::import::ImportPhase;
 use easel_protocol::worker::AUDIENCE;
 use futures::future::BoxFuture;
@@ -13,11 +13,15 @@ use jiff::Timestamp;
 use k8s_openapi::api::authentication::v1::{TokenReview, TokenReviewSpec, UserInfo};
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::{ListParams, Patch, PatchParams, PostParams};
-use kube::{Api, Client, ResourceExt};
+use kube::core::NamespaceResourceScope;
+use kube::{Api, Client, Resource, ResourceExt};
+use serde::de::DeserializeOwned;
 use serde_json::json;
 
+use super::training_calls::TrainingCluster;
+
 /// Field manager of what the facade writes.
-const MANAGER: &str = "easel-facade";
+pub(super) const MANAGER: &str = "easel-facade";
 /// Field manager of `status.models` of Endpoints: a list that is applied whole, beside whatever else is written there.
 const MODELS_MANAGER: &str = "easel-facade-models";
 /// A Secret is used only if it says that it is meant for this (see `HttpSource`): who may name Secrets in a Model
@@ -36,8 +40,20 @@ pub enum ClusterError {
     Progress { namespace: String, name: String, source: Box<kube::Error> },
     #[error("cannot write which models the workers of Endpoint {namespace}/{name} hold")]
     Served { namespace: String, name: String, source: Box<kube::Error> },
-    #[error("cannot read the Models of {place}")]
-    ReadModels { place: String, source: Box<kube::Error> },
+    #[error("cannot read the {kind}s of {place}")]
+    ReadAll { kind: &'static str, place: String, source: Box<kube::Error> },
+    #[error("cannot {what} {kind} {namespace}/{name}")]
+    Object {
+        what: &'static str,
+        kind: &'static str,
+        namespace: String,
+        name: String,
+        source: Box<kube::Error>,
+    },
+    #[error("{kind} {namespace}/{name} is refused: {message}")]
+    Invalid { kind: &'static str, namespace: String, name: String, message: String },
+    #[error("{kind} {namespace}/{name} was changed or made by somebody else meanwhile")]
+    Conflict { kind: &'static str, namespace: String, name: String },
     #[error("cannot read Secret {namespace}/{name}")]
     ReadSecret { namespace: String, name: String, source: Box<kube::Error> },
     #[error(
@@ -97,11 +113,14 @@ impl Transfer {
 /// Entries of a Secret, decoded.
 pub type SecretData = BTreeMap<String, Vec<u8>>;
 
-/// What the facade asks of the API server.
-pub trait Cluster: Send + Sync + 'static {
+/// Who is who.
+pub trait TokenReviewer: Send + Sync + 'static {
     /// Whose token this is; `None` when it is not valid for the audience [`AUDIENCE`].
     fn review<'a>(&'a self, token: &'a str) -> BoxFuture<'a, Result<Option<Reviewed>, ClusterError>>;
+}
 
+/// What the facade asks of the API server.
+pub trait Cluster: TokenReviewer + TrainingCluster {
     /// Tells the operator that every file of the Model's upload is there. `false`: there is no such Model.
     fn mark_uploaded<'a>(
         &'a self,
@@ -144,17 +163,19 @@ pub trait Cluster: Send + Sync + 'static {
     ) -> BoxFuture<'a, Result<Option<SecretData>, ClusterError>>;
 }
 
-/// Models that are read at once.
-const MODELS_PER_PAGE: u32 = 250;
+/// Objects that are read at once.
+const OBJECTS_PER_PAGE: u32 = 250;
 
-async fn each_page(
-    api: &Api<Model>,
+async fn each_page<K: Clone + DeserializeOwned + std::fmt::Debug>(
+    api: &Api<K>,
+    kind: &'static str,
     place: &str,
-    show: &mut (dyn FnMut(&Model) + Send),
+    show: &mut (dyn FnMut(&K) + Send),
 ) -> Result<(), ClusterError> {
-    let mut params = ListParams::default().limit(MODELS_PER_PAGE);
+    let mut params = ListParams::default().limit(OBJECTS_PER_PAGE);
     loop {
-        let page = api.list(&params).await.map_err(|source| ClusterError::ReadModels {
+        let page = api.list(&params).await.map_err(|source| ClusterError::ReadAll {
+            kind,
             place: place.to_owned(),
             source: Box::new(source),
         })?;
@@ -177,12 +198,55 @@ impl KubeCluster {
         Self { client }
     }
 
-    fn models(&self, namespace: &str) -> Api<Model> {
+    /// The objects of a kind in a namespace.
+    pub(super) fn of<K>(&self, namespace: &str) -> Api<K>
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
+    {
         Api::namespaced(self.client.clone(), namespace)
+    }
+
+    /// Shows every object of a kind; see [`Cluster::each_model`].
+    pub(super) async fn each<K>(
+        &self,
+        namespaces: &[String],
+        show: &mut (dyn FnMut(&K) + Send),
+    ) -> Result<(), ClusterError>
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+            + Clone
+            + DeserializeOwned
+            + std::fmt::Debug
+            + Named,
+    {
+        if namespaces.is_empty() {
+            return each_page(&Api::all(self.client.clone()), K::KIND, "all namespaces", show).await;
+        }
+        for namespace in namespaces {
+            each_page(&self.of(namespace), K::KIND, &format!("namespace {namespace}"), show).await?;
+        }
+        Ok(())
     }
 }
 
-impl Cluster for KubeCluster {
+/// The name of a kind, for messages.
+pub(super) trait Named {
+    const KIND: &'static str;
+}
+
+impl Named for Model {
+    const KIND: &'static str = "Model";
+}
+
+impl Named for TrainingJob {
+    const KIND: &'static str = "TrainingJob";
+}
+
+impl Named for Dataset {
+    const KIND: &'static str = "Dataset";
+}
+
+impl TokenReviewer for KubeCluster {
     fn review<'a>(&'a self, token: &'a str) -> BoxFuture<'a, Result<Option<Reviewed>, ClusterError>> {
         Box::pin(async move {
             let spec = TokenReviewSpec { token: Some(token.into()), audiences: Some(vec![AUDIENCE.into()]) };
@@ -199,7 +263,9 @@ impl Cluster for KubeCluster {
             Ok(status.user.filter(|_| valid).and_then(reviewed))
         })
     }
+}
 
+impl Cluster for KubeCluster {
     fn mark_uploaded<'a>(
         &'a self,
         namespace: &'a str,
@@ -209,7 +275,8 @@ impl Cluster for KubeCluster {
         Box::pin(async move {
             let patch = json!({"metadata": {"annotations": {UPLOAD_COMPLETED_ANNOTATION: at.to_string()}}});
             let params = PatchParams { field_manager: Some(MANAGER.into()), ..PatchParams::default() };
-            let patched = self.models(namespace).patch_metadata(model, &params, &Patch::Merge(patch)).await;
+            let patched =
+                self.of::<Model>(namespace).patch_metadata(model, &params, &Patch::Merge(patch)).await;
             match patched {
                 Ok(_) => Ok(true),
                 Err(kube::Error::Api(status)) if status.is_not_found() => Ok(false),
@@ -241,7 +308,8 @@ impl Cluster for KubeCluster {
                 "apiVersion": "easel.dev/v1alpha1", "kind": "Model", "status": {"import": import},
             });
             let params = PatchParams::apply(MANAGER).force();
-            let patched = self.models(namespace).patch_status(model, &params, &Patch::Apply(patch)).await;
+            let patched =
+                self.of::<Model>(namespace).patch_status(model, &params, &Patch::Apply(patch)).await;
             patched.map(drop).map_err(|source| ClusterError::Progress {
                 namespace: namespace.into(),
                 name: model.into(),
@@ -283,15 +351,7 @@ impl Cluster for KubeCluster {
         namespaces: &'a [String],
         show: &'a mut (dyn FnMut(&Model) + Send),
     ) -> BoxFuture<'a, Result<(), ClusterError>> {
-        Box::pin(async move {
-            if namespaces.is_empty() {
-                return each_page(&Api::all(self.client.clone()), "all namespaces", show).await;
-            }
-            for namespace in namespaces {
-                each_page(&self.models(namespace), &format!("namespace {namespace}"), show).await?;
-            }
-            Ok(())
-        })
+        Box::pin(self.each(namespaces, show))
     }
 
     fn secret<'a>(

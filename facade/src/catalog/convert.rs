@@ -5,6 +5,7 @@ use std::time::Duration;
 use easel_crds::api_key::Scope as ScopeName;
 use easel_crds::common::{UPLOAD_COMPLETED_ANNOTATION, condition};
 use easel_crds::endpoint::{Limits, ModelPolicy};
+use easel_crds::model::StoredFile;
 use easel_crds::{ApiKey, Condition, Endpoint, LastFailure, Model};
 use jiff::Timestamp;
 use kube::ResourceExt;
@@ -88,16 +89,17 @@ pub(super) fn model(object: &Model) -> ModelView {
             object.annotations().contains_key(UPLOAD_COMPLETED_ANNOTATION),
         ),
         ready,
-        files: files
-            .iter()
-            .map(|file| FileView {
-                name: file.name.clone(),
-                key: file.key.clone(),
-                sha256: file.sha256.clone(),
-                size_bytes: file.size_bytes,
-            })
-            .collect(),
+        files: files.iter().map(stored_file).collect(),
         trigger_words: status.map_or_else(Vec::new, |status| status.trigger_words.clone()),
+    }
+}
+
+pub(super) fn stored_file(file: &StoredFile) -> FileView {
+    FileView {
+        name: file.name.clone(),
+        key: file.key.clone(),
+        sha256: file.sha256.clone(),
+        size_bytes: file.size_bytes,
     }
 }
 
@@ -125,11 +127,11 @@ fn scope(scope: ScopeName) -> Scope {
     }
 }
 
-fn created<K: ResourceExt>(object: &K) -> Option<Timestamp> {
+pub(super) fn created<K: ResourceExt>(object: &K) -> Option<Timestamp> {
     object.creation_timestamp().map(|time| time.0)
 }
 
-fn condition_view(condition: &Condition) -> ConditionView {
+pub(super) fn condition_view(condition: &Condition) -> ConditionView {
     ConditionView {
         holds: condition.status == "True",
         reason: condition.reason.clone(),
@@ -138,7 +140,7 @@ fn condition_view(condition: &Condition) -> ConditionView {
     }
 }
 
-fn sentence(failure: &LastFailure) -> String {
+pub(super) fn sentence(failure: &LastFailure) -> String {
     format!("{}: {}", failure.reason, failure.message)
 }
 

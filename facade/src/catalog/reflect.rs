@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use easel_crds::{ApiKey, Endpoint, Model};
+use easel_crds::{ApiKey, Dataset, Endpoint, Model, TrainingJob};
 use futures::StreamExt;
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client, Resource, ResourceExt};
@@ -31,10 +31,12 @@ pub fn watch(
     metrics: &Arc<Metrics>,
     tasks: &mut JoinSet<Result<(), WatchEnded>>,
 ) {
-    let Feeds { endpoints, models, keys } = feeds;
+    let Feeds { endpoints, models, keys, trainings, datasets } = feeds;
     start::<Endpoint>("Endpoint", client, namespaces, endpoints, metrics, tasks);
     start::<Model>("Model", client, namespaces, models, metrics, tasks);
     start::<ApiKey>("ApiKey", client, namespaces, keys, metrics, tasks);
+    start::<TrainingJob>("TrainingJob", client, namespaces, trainings, metrics, tasks);
+    start::<Dataset>("Dataset", client, namespaces, datasets, metrics, tasks);
 }
 
 fn start<K>(

@@ -22,7 +22,7 @@ pub(super) fn source(source: &ModelSource, completed: bool) -> SourceView {
         civitai.as_ref().map(self::civitai),
         volume.as_ref().map(|VolumeSource { path, .. }| SourceView::Volume { path: path.clone() }),
         merge.as_ref().map(|merge| SourceView::Merge(self::merge(merge))),
-        training_job.as_ref().map(|_| SourceView::NotFetched("trainingJob")),
+        training_job.as_ref().map(|job| SourceView::TrainingJob { name: job.name.clone() }),
     ];
     found.into_iter().flatten().next().unwrap_or(SourceView::Absent)
 }

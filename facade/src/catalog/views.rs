@@ -152,8 +152,10 @@ pub enum SourceView {
         path: String,
     },
     Merge(MergeView),
-    /// One that no importer fetches, by its name in the spec.
-    NotFetched(&'static str),
+    /// The result of a TrainingJob of the same namespace.
+    TrainingJob {
+        name: String,
+    },
     /// None is set.
     Absent,
 }

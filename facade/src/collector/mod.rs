@@ -1,10 +1,13 @@
-//! Deleting the bytes that no Model needs any more. Only here: the operator has no access to the object store,
-//! and bytes are shared by hash between Models of all namespaces, so that no single deletion can tell.
+//! Deleting the bytes that no Model, TrainingJob and Dataset needs any more. Only here: the operator has no access to
+//! the object store, and bytes are shared by hash between objects of all namespaces, so that no single deletion can
+//! tell.
 //!
-//! Two folders are collected, `models/sha256/<hash>` and `models/<namespace>/<model>/upload/`; whatever else is in
-//! the bucket is left alone. An object goes when it is older than a grace period, no Model names it, no import
-//! has claimed its hash lately and no unfinished job needs it. What is known of the Models is read from the API
-//! server after the objects were listed, so a Model that came in between is seen.
+//! Collected are `models/sha256/<hash>`, `models/<namespace>/<model>/upload/`, and what [`crate::folders`] tells of
+//! training and data sets; whatever else is in the bucket is left alone. An object goes when it is older than a grace
+//! period, nothing names it, no import has claimed its hash lately and no unfinished job needs it. What is known of
+//! the Kubernetes objects is read from the API server after the bytes were listed, so one that came in between is
+//! seen. A Dataset keeps all of its folder, listed or not: pictures come before they are listed. Where a Dataset has
+//! a manifest, which is not read here, every picture of the namespace stays.
 
 mod claim;
 mod command;

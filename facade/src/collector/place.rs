@@ -4,8 +4,12 @@ use easel_protocol::import::{WEIGHTS_FOLDER, weights_key};
 use easel_store::jobs::Sha256;
 use easel_store::objects::ObjectKey;
 
-/// Everything that is collected begins with this.
-pub(super) const FOLDER: &str = "models/";
+use crate::folders;
+
+/// Everything that is collected begins with one of these.
+pub(super) const FOLDERS: [&str; 3] = [folders::DATASET, MODELS, folders::TRAINING];
+/// Everything of Models begins with this.
+pub(super) const MODELS: &str = "models/";
 /// Weights and what belongs to them, each under its SHA-256.
 pub const HASH_FOLDER: &str = WEIGHTS_FOLDER;
 const CLAIM_FOLDER: &str = "models/claims/";
@@ -19,6 +23,14 @@ pub(super) enum Place {
     },
     /// Says that an import counts on the weights of a hash.
     Claim,
+    /// A checkpoint or a sample of a run.
+    Training {
+        namespace: String,
+    },
+    /// A picture of a Dataset, or the report on it.
+    Picture {
+        namespace: String,
+    },
 }
 
 /// The word for metrics and tables.
@@ -27,25 +39,31 @@ pub enum Kind {
     Weights,
     Upload,
     Claim,
+    Training,
+    Picture,
 }
 
 impl Kind {
-    pub const ALL: [Self; 3] = [Self::Weights, Self::Upload, Self::Claim];
+    pub const ALL: [Self; 5] = [Self::Weights, Self::Upload, Self::Claim, Self::Training, Self::Picture];
 
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Weights => "weights",
             Self::Upload => "upload",
             Self::Claim => "claim",
+            Self::Training => "training",
+            Self::Picture => "picture",
         }
     }
 
     /// Why an object of this kind is deleted.
     pub fn reason(self) -> &'static str {
         match self {
-            Self::Weights => "no Model has these weights",
+            Self::Weights => "no Model and no TrainingJob has these weights",
             Self::Upload => "no Model declares this file",
             Self::Claim => "the import is over",
+            Self::Training => "its TrainingJob is gone",
+            Self::Picture => "its Dataset is gone",
         }
     }
 }
@@ -60,6 +78,12 @@ impl Place {
         if key.strip_prefix(CLAIM_FOLDER).is_some_and(claimed) {
             return Some(Self::Claim);
         }
+        if let Some((namespace, _)) = folders::training_of(key) {
+            return Some(Self::Training { namespace: namespace.to_owned() });
+        }
+        if let Some((namespace, _)) = folders::dataset_of(key) {
+            return Some(Self::Picture { namespace: namespace.to_owned() });
+        }
         let parts: Vec<&str> = key.split('/').collect();
         match parts.as_slice() {
             ["models", namespace, _, "upload", _] => {
@@ -69,11 +93,23 @@ impl Place {
         }
     }
 
+    /// Whose it is; `None`: it may be anybody's.
+    pub(super) fn namespace(&self) -> Option<&String> {
+        match self {
+            Self::Upload { namespace } | Self::Training { namespace } | Self::Picture { namespace } => {
+                Some(namespace)
+            }
+            Self::Weights(_) | Self::Claim => None,
+        }
+    }
+
     pub(super) fn kind(&self) -> Kind {
         match self {
             Self::Weights(_) => Kind::Weights,
             Self::Upload { .. } => Kind::Upload,
             Self::Claim => Kind::Claim,
+            Self::Training { .. } => Kind::Training,
+            Self::Picture { .. } => Kind::Picture,
         }
     }
 }
@@ -105,6 +141,12 @@ mod tests {
             ("models/sha256/m/upload/a.safetensors".to_owned(), Some(Kind::Upload)),
             (format!("models/sha256/{}", hash.to_uppercase()), None),
             (format!("models/sha256/{hash}/x"), None),
+            ("training/team/run/01234567/step-00000001/a.json".to_owned(), Some(Kind::Training)),
+            ("dataset/team/set/a.png".to_owned(), Some(Kind::Picture)),
+            ("dataset/team/set.report.jsonl".to_owned(), Some(Kind::Picture)),
+            ("dataset/team/manifest.jsonl".to_owned(), None),
+            ("dataset/team/set/deep/a.png".to_owned(), None),
+            ("training/team/run".to_owned(), None),
             ("models/team/m/notes.txt".to_owned(), None),
             ("models/team/m/upload/deep/a".to_owned(), None),
             ("out/1/result/image_0.png".to_owned(), None),

@@ -6,8 +6,8 @@ use easel_store::jobs::{JobStore, Sha256, StoreError};
 use easel_store::objects::{Listed, ObjectError, ObjectKey, ObjectStore};
 use jiff::{SignedDuration, Timestamp};
 
-use super::place::{FOLDER, Kind, Place, claim_key};
-use super::references::{References, names};
+use super::place::{FOLDERS, Kind, MODELS, Place, claim_key};
+use super::references::{References, dataset_names, names, training_names};
 use crate::catalog::{Cluster, ClusterError, Directory};
 use crate::config::GcConfig;
 
@@ -56,11 +56,11 @@ pub enum SweepError {
          seen; if that is right, the next look deletes them, or `easel-facade gc --delete --no-models` at once"
     )]
     NoModels,
-    #[error("the watch of the Models is not complete yet")]
+    #[error("the watches of Models, TrainingJobs and Datasets are not complete yet")]
     NotSynced,
     #[error("cannot use the object store")]
     Objects(#[from] ObjectError),
-    #[error("cannot read the Models")]
+    #[error("cannot read the Models, TrainingJobs and Datasets")]
     Cluster(#[from] ClusterError),
     #[error("cannot look for jobs that need a checkpoint")]
     Jobs(#[from] StoreError),
@@ -94,6 +94,25 @@ struct Candidate {
     age: SignedDuration,
 }
 
+/// One look at one folder.
+struct Look<'a> {
+    folder: &'static str,
+    /// As it was before anything was listed.
+    first: &'a References,
+    /// The last look saw Models, or there was none.
+    gone: bool,
+    delete: bool,
+    now: Timestamp,
+}
+
+impl Look<'_> {
+    /// How many objects were seen that could name something in this folder. None at all is what a wrong cluster and
+    /// a lost permission look like too.
+    fn seen(&self, references: &References) -> u64 {
+        if self.folder == MODELS { references.models } else { references.objects }
+    }
+}
+
 impl Collector<'_> {
     /// Shows every orphan, after deleting it if it is to be. `models_before` is the number of Models that the last
     /// look saw, `None` before the first; it is kept for the next one.
@@ -109,30 +128,45 @@ impl Collector<'_> {
     ) -> Result<Figures, SweepError> {
         // Only to spare work: what is named now is no candidate. What decides is read after each list.
         let first = self.references().await?;
-        let gone = first.models == 0 && *models_before != Some(0);
+        let gone = *models_before != Some(0);
         *models_before = Some(first.models);
-        let (mut figures, mut after) = (Figures::default(), None::<String>);
+        let mut figures = Figures::default();
+        for folder in FOLDERS {
+            let look = Look { folder, first: &first, gone, delete, now };
+            self.folder(&look, &mut figures, show).await?;
+        }
+        Ok(figures)
+    }
+
+    async fn folder(
+        &self,
+        look: &Look<'_>,
+        figures: &mut Figures,
+        show: &mut (dyn FnMut(&Orphan) + Send),
+    ) -> Result<(), SweepError> {
+        let mut after = None::<String>;
         loop {
-            let page = self.objects.list(FOLDER, after.as_deref(), PAGE).await?;
+            let page = self.objects.list(look.folder, after.as_deref(), PAGE).await?;
             let mut found: Vec<Candidate> =
-                page.objects.iter().filter_map(|listed| self.candidate(listed, now)).collect();
-            found.retain(|candidate| !first.name(candidate.key.as_str()));
-            if gone && found.iter().any(|candidate| candidate.place != Place::Claim) {
+                page.objects.iter().filter_map(|listed| self.candidate(listed, look.now)).collect();
+            found.retain(|candidate| !look.first.name(candidate.key.as_str()));
+            let suspicious = look.gone && look.seen(look.first) == 0;
+            if suspicious && found.iter().any(|candidate| candidate.place != Place::Claim) {
                 return Err(SweepError::NoModels);
             }
             if !found.is_empty() {
                 let named = self.references().await?;
-                if named.models == 0 && first.models > 0 {
+                if look.seen(&named) == 0 && look.seen(look.first) > 0 {
                     return Err(SweepError::NoModels);
                 }
                 found.retain(|candidate| !named.name(candidate.key.as_str()));
             }
             for candidate in found {
-                self.collect(candidate, delete, now, &mut figures, show).await?;
+                self.collect(candidate, look.delete, look.now, figures, show).await?;
             }
             match page.next {
                 Some(next) => after = Some(next),
-                None => return Ok(figures),
+                None => return Ok(()),
             }
         }
     }
@@ -140,6 +174,8 @@ impl Collector<'_> {
     async fn references(&self) -> Result<References, SweepError> {
         let mut references = References::default();
         self.cluster.each_model(self.namespaces, &mut |model| references.add(model)).await?;
+        self.cluster.each_training(self.namespaces, &mut |job| references.add_training(job)).await?;
+        self.cluster.each_dataset(self.namespaces, &mut |dataset| references.add_dataset(dataset)).await?;
         Ok(references)
     }
 
@@ -151,7 +187,7 @@ impl Collector<'_> {
         }
         let place = Place::of(&listed.key)?;
         let hidden = |namespace: &String| !self.namespaces.is_empty() && !self.namespaces.contains(namespace);
-        if matches!(&place, Place::Upload { namespace } if hidden(namespace)) {
+        if place.namespace().is_some_and(hidden) {
             return None;
         }
         Some(Candidate { key: listed.key.parse().ok()?, place, size: listed.size, age })
@@ -204,13 +240,16 @@ impl Collector<'_> {
         Ok(claimed || self.jobs.is_wanted(hash).await?)
     }
 
-    /// Does a Model name it that the watches have seen?
+    /// Does an object name it that the watches have seen?
     fn is_watched(&self, key: &ObjectKey) -> Result<bool, SweepError> {
         let Some(directory) = self.directory else { return Ok(false) };
-        if !directory.objects_known() {
+        if !directory.objects_known() || !directory.training_known() {
             return Err(SweepError::NotSynced);
         }
-        Ok(directory.any_model(|model| names(model, key.as_str())))
+        let key = key.as_str();
+        Ok(directory.any_model(|model| names(model, key))
+            || directory.any_training(|job| training_names(job, key))
+            || directory.any_dataset(|dataset| dataset_names(dataset, key)))
     }
 
     /// How old the object is; `None` when it is not there, or the service does not say.

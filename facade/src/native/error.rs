@@ -7,6 +7,7 @@ use http::{HeaderValue, StatusCode, header};
 use serde_json::json;
 
 use crate::catalog::ClusterError;
+use crate::datasets::ItemsError;
 use crate::http::body::BodyError;
 use crate::http::middleware::Cause;
 
@@ -18,6 +19,14 @@ pub enum NativeError {
     Input(String),
     #[error("Model \"{0}\" is not found")]
     NoModel(String),
+    #[error("Dataset \"{0}\" is not found")]
+    NoDataset(String),
+    #[error("TrainingJob \"{0}\" is not found")]
+    NoTraining(String),
+    #[error("Dataset \"{dataset}\" lists no picture \"{item}\"; add it to its items first")]
+    NotListed { dataset: String, item: String },
+    #[error("{}", .0.sentence())]
+    Items(#[from] ItemsError),
     #[error("Model \"{model}\" has no source `upload`: its files are not sent here")]
     NotAnUpload { model: String },
     #[error("Model \"{model}\" is Ready; weights of another content are another Model")]
@@ -32,7 +41,7 @@ pub enum NativeError {
     Upload { file: String, problem: String },
     #[error("the body of {file} broke off; send it again")]
     Interrupted { file: String, source: PutStreamError<axum::Error> },
-    #[error("the cache of Models is not filled yet")]
+    #[error("the caches of the objects are not filled yet")]
     NotSynced,
     #[error("cannot use the object store")]
     Objects { source: ObjectError },
@@ -50,7 +59,14 @@ impl NativeError {
                 (StatusCode::BAD_REQUEST, "Interrupted")
             }
             Self::Input(_) => (StatusCode::BAD_REQUEST, "InvalidRequest"),
-            Self::NoModel(_) => (StatusCode::NOT_FOUND, "NotFound"),
+            Self::NoModel(_) | Self::NoDataset(_) | Self::NoTraining(_) => {
+                (StatusCode::NOT_FOUND, "NotFound")
+            }
+            Self::NotListed { .. } => (StatusCode::BAD_REQUEST, "NotListed"),
+            Self::Items(error @ ItemsError::Objects { .. }) => {
+                (StatusCode::INTERNAL_SERVER_ERROR, error.reason())
+            }
+            Self::Items(error) => (StatusCode::CONFLICT, error.reason()),
             Self::NotAnUpload { .. } => (StatusCode::CONFLICT, "NotAnUpload"),
             Self::AlreadyReady { .. } => (StatusCode::CONFLICT, "AlreadyReady"),
             Self::NotDeclared { .. } => (StatusCode::BAD_REQUEST, "NotDeclared"),

@@ -32,9 +32,13 @@ pub enum WorkerError {
     Output { job: String, name: String, problem: String },
     #[error("{message}")]
     NothingToImport { reason: &'static str, message: String },
+    #[error("{message}")]
+    NotNow { reason: &'static str, message: String },
+    #[error("{job} does not name Dataset {dataset}")]
+    OtherDataset { job: String, dataset: String },
     #[error("{kind} {namespace}/{name} is not known here (yet)")]
     NotKnown { kind: &'static str, namespace: String, name: String },
-    #[error("the caches of Endpoints and Models are not filled yet")]
+    #[error("the caches of the objects are not filled yet")]
     NotSynced,
     #[error("cannot use the job store")]
     Jobs { source: StoreError },
@@ -48,10 +52,14 @@ impl WorkerError {
     fn status(&self) -> StatusCode {
         match self {
             Self::NoToken | Self::InvalidToken => StatusCode::UNAUTHORIZED,
-            Self::WrongIdentity { .. } | Self::OtherEndpoint { .. } => StatusCode::FORBIDDEN,
+            Self::WrongIdentity { .. } | Self::OtherEndpoint { .. } | Self::OtherDataset { .. } => {
+                StatusCode::FORBIDDEN
+            }
             Self::Input(_) | Self::Body(BodyError::Interrupted { .. }) => StatusCode::BAD_REQUEST,
             Self::Body(BodyError::TooLarge { .. }) => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::Refused(_) | Self::Output { .. } | Self::NothingToImport { .. } => StatusCode::CONFLICT,
+            Self::Refused(_) | Self::Output { .. } | Self::NothingToImport { .. } | Self::NotNow { .. } => {
+                StatusCode::CONFLICT
+            }
             // The pod may be ahead of our watch: it asks again.
             Self::NotKnown { .. } | Self::NotSynced => StatusCode::SERVICE_UNAVAILABLE,
             Self::Jobs { .. } | Self::Objects { .. } => StatusCode::INTERNAL_SERVER_ERROR,
@@ -69,7 +77,8 @@ impl WorkerError {
             Self::Input(_) | Self::Body(_) => "InvalidRequest",
             Self::Refused(refused) => refused.reason(),
             Self::Output { .. } => "MissingOutput",
-            Self::NothingToImport { reason, .. } => reason,
+            Self::NothingToImport { reason, .. } | Self::NotNow { reason, .. } => reason,
+            Self::OtherDataset { .. } => "OtherDataset",
             Self::NotKnown { .. } => "NotKnown",
             Self::NotSynced => "NotSynced",
             Self::Jobs { .. } => "JobStore",

@@ -2,26 +2,19 @@
 
 use axum::Json;
 use axum::extract::State;
-use easel_protocol::import::{
-    ImportFile, ImportProgress, ImportTask, PartSlot, StoreDone, StorePlan, StoreRequest,
-};
-use easel_store::jobs::Sha256;
-use easel_store::objects::{Audience, ObjectError, ObjectKey, Part};
+use easel_protocol::import::{ImportFile, ImportProgress, ImportTask, StoreDone, StorePlan, StoreRequest};
 use http::StatusCode;
 
+use super::content;
 use super::error::WorkerError;
 use super::identity::Importer;
 use super::import_origin::origin;
 use super::import_task::{Wanted, wanted};
 use super::json::WorkerJson;
 use super::merge_task::merge_task;
-use super::models::URL_LIFE;
+use super::trained_task::trained;
 use crate::app::App;
 use crate::catalog::{ModelView, SourceView, Transfer};
-use crate::collector::{self, HASH_FOLDER, hash_key};
-use crate::parts;
-
-const CONTENT_TYPE: &str = "application/octet-stream";
 
 /// What to fetch.
 pub(super) async fn claim(
@@ -34,6 +27,10 @@ pub(super) async fn claim(
             let find = |name: &str| app.directory.model(&model.namespace, name);
             let (wanted, task) = merge_task(&model, merge, find)?;
             (wanted, Some(task))
+        }
+        SourceView::TrainingJob { name } => {
+            let job = app.directory.training(&model.namespace, name);
+            (vec![trained(&model, name, job)?], None)
         }
         _ => (wanted(&model)?, None),
     };
@@ -82,32 +79,9 @@ pub(super) async fn progress(
 pub(super) async fn store(
     _: Importer,
     State(app): State<App>,
-    WorkerJson(StoreRequest { sha256, size_bytes }): WorkerJson<StoreRequest>,
+    WorkerJson(request): WorkerJson<StoreRequest>,
 ) -> Result<Json<StorePlan>, WorkerError> {
-    let hash: Sha256 =
-        sha256.parse().map_err(|_| WorkerError::Input("sha256 is not 64 hex digits".into()))?;
-    let most = app.config.max_upload_bytes;
-    if size_bytes == 0 || size_bytes > most {
-        return Err(WorkerError::Input(format!("sizeBytes is {size_bytes}; 1 to {most} are allowed")));
-    }
-    let key = hash_key(&hash);
-    // Before it is looked for: what is found stays until the Model's status names it.
-    collector::claim(&*app.objects, &hash).await?;
-    let plan = |parts, upload_id, part_size| {
-        Ok(Json(StorePlan { key: key.as_str().to_owned(), parts, upload_id, part_size }))
-    };
-    if app.objects.head(&key).await?.is_some_and(|meta| meta.size == size_bytes) {
-        return plan(Vec::new(), String::new(), size_bytes);
-    }
-    let part_size = parts::part_size(size_bytes);
-    let upload_id = app.objects.create_upload(&key, CONTENT_TYPE).await?;
-    let mut slots = Vec::new();
-    for part_number in 1..=parts::count(size_bytes, part_size) {
-        let signed =
-            app.objects.presign_part(&key, &upload_id, part_number, &Audience::Worker, URL_LIFE).await?;
-        slots.push(PartSlot { part_number, url: signed.into_string() });
-    }
-    plan(slots, upload_id, part_size)
+    content::plan_by_hash(&app, request).await.map(Json)
 }
 
 /// The parts are there: makes the object of them and looks at its size. May be repeated.
@@ -116,29 +90,5 @@ pub(super) async fn complete(
     State(app): State<App>,
     WorkerJson(done): WorkerJson<StoreDone>,
 ) -> Result<StatusCode, WorkerError> {
-    let hash = done.key.strip_prefix(HASH_FOLDER).and_then(|hash| hash.parse::<Sha256>().ok());
-    let hash = hash.ok_or_else(|| WorkerError::Input("the key is none that was given out".into()))?;
-    let key = hash_key(&hash);
-    let parts: Vec<Part> =
-        done.parts.into_iter().map(|part| Part { number: part.part_number, etag: part.etag }).collect();
-    let completed = match parts.as_slice() {
-        [] => Ok(()),
-        parts => app.objects.complete_upload(&key, &done.upload_id, parts).await.map(drop),
-    };
-    match completed {
-        // Completed by an earlier call whose answer was lost.
-        Ok(()) | Err(ObjectError::NoSuchUpload { .. }) => {}
-        Err(error) if !error.retriable() => return Err(WorkerError::Input(error.to_string())),
-        Err(error) => return Err(error.into()),
-    }
-    sized(&app, &key, done.size_bytes).await
-}
-
-async fn sized(app: &App, key: &ObjectKey, declared: u64) -> Result<StatusCode, WorkerError> {
-    match app.objects.head(key).await?.map(|meta| meta.size) {
-        Some(size) if size == declared => Ok(StatusCode::NO_CONTENT),
-        // Left where it is: the next `store` for this hash sees the wrong size and has it written anew.
-        Some(size) => Err(WorkerError::Input(format!("{size} bytes are stored, {declared} are declared"))),
-        None => Err(WorkerError::Input("the upload is not known; begin again with store".into())),
-    }
+    content::finish_by_hash(&app, done).await.map(|()| StatusCode::NO_CONTENT)
 }

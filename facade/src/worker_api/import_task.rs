@@ -5,6 +5,7 @@ use url::Url;
 
 use super::error::WorkerError;
 use crate::catalog::{ModelView, S3View, SourceView, TokenRef};
+use crate::folders::may_read;
 
 /// Longest name of a file that is taken from a URL.
 const MAX_NAME: usize = 128;
@@ -100,8 +101,8 @@ pub(super) fn wanted(model: &ModelView) -> Result<Vec<Wanted>, WorkerError> {
             "SourceNotSupported",
             "a merge takes the files of other Models, none of its own".to_owned(),
         ),
-        SourceView::NotFetched(kind) => {
-            nothing("SourceNotSupported", format!("spec.source.{kind} is nothing that an importer fetches"))
+        SourceView::TrainingJob { .. } => {
+            nothing("SourceNotSupported", "the file is named by the TrainingJob, not by the Model".to_owned())
         }
         SourceView::Absent => nothing("NoSource", "spec.source names no source".to_owned()),
     }
@@ -114,15 +115,6 @@ fn one(name: String, from: Place, sha256: &Option<String>) -> Result<Vec<Wanted>
 fn last_part(path: &str) -> String {
     let path = path.trim_end_matches('/');
     path.rsplit('/').next().unwrap_or(path).to_owned()
-}
-
-/// A namespace may name its own uploads and whatever lies outside Easel's own folders.
-fn may_read(namespace: &str, key: &str) -> bool {
-    match key.split_once('/') {
-        Some(("out", _)) => false,
-        Some(("models", rest)) => rest.strip_prefix(namespace).is_some_and(|rest| rest.starts_with('/')),
-        _ => true,
-    }
 }
 
 /// The last part of the path if it looks like a file's name, else what the Model is called.
@@ -176,22 +168,9 @@ mod tests {
     }
 
     #[test]
-    fn a_key_reaches_no_other_tenants_objects() {
-        let cases = [
-            ("import/a.safetensors", true),
-            ("models/team/m/upload/a", true),
-            ("models/teammate/m/upload/a", false),
-            ("models/team", false),
-            ("models/sha256/00", false),
-            ("out/1/result/image_0.png", false),
-            ("outside/a", true),
-        ];
-        for (key, allowed) in cases {
-            assert_eq!(may_read("team", key), allowed, "{key}");
-        }
+    fn a_key_that_may_not_be_read_is_refused() {
         assert_eq!(reason(SourceView::ObjectStore { key: "out/1/x".into(), sha256: None }), "KeyNotAllowed");
         assert_eq!(reason(SourceView::ObjectStore { key: "a/../b".into(), sha256: None }), "InvalidKey");
-        assert_eq!(reason(SourceView::NotFetched("trainingJob")), "SourceNotSupported");
         assert_eq!(reason(SourceView::Absent), "NoSource");
     }
 

@@ -1,6 +1,8 @@
-//! The worker protocol (`easel_protocol::worker`, `easel_protocol::import`), on the internal port only.
+//! The worker protocol (`easel_protocol::{worker, import, training, dataset}`), on the internal port only.
 //! Callers are pods of the cluster, known by their ServiceAccount token; what they send is not trusted.
 
+mod content;
+mod dataset;
 mod error;
 mod identity;
 mod import;
@@ -13,6 +15,8 @@ mod merge_task;
 mod model_states;
 mod models;
 mod review;
+mod trained_task;
+mod training;
 mod verify;
 
 use axum::Router;
@@ -43,4 +47,6 @@ pub fn routes() -> Router<App> {
         .route(IMPORT_PROGRESS_PATH, post(import::progress))
         .route(STORE_IMPORT_PATH, post(import::store))
         .route(COMPLETE_IMPORT_PATH, post(import::complete))
+        .merge(training::routes())
+        .merge(dataset::routes())
 }

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
-use crate::catalog::{Cluster, ClusterError, Reviewed};
+use crate::catalog::{ClusterError, Reviewed, TokenReviewer};
 
 /// How long an answer counts. A pod that is deleted loses its rights at most so late; below some seconds the
 /// API server would be asked for every heartbeat.
@@ -34,13 +34,17 @@ impl TokenCache {
     ///
     /// # Errors
     /// [`ClusterError`] when the API server does not answer.
-    pub async fn review(&self, cluster: &dyn Cluster, token: &str) -> Result<Option<Reviewed>, ClusterError> {
+    pub async fn review(
+        &self,
+        cluster: &dyn TokenReviewer,
+        token: &str,
+    ) -> Result<Option<Reviewed>, ClusterError> {
         self.review_at(cluster, token, Timestamp::now()).await
     }
 
     async fn review_at(
         &self,
-        cluster: &dyn Cluster,
+        cluster: &dyn TokenReviewer,
         token: &str,
         now: Timestamp,
     ) -> Result<Option<Reviewed>, ClusterError> {
@@ -92,63 +96,20 @@ fn expiry(token: &str) -> Option<Timestamp> {
 mod tests {
     use std::sync::atomic::{AtomicU32, Ordering};
 
-    use easel_crds::Model;
-    use easel_crds::endpoint::ServedModel;
     use futures::future::BoxFuture;
     use jiff::ToSpan;
 
     use super::*;
-    use crate::catalog::{SecretData, SecretUse, Transfer};
 
     /// Knows every token that ends in `good`; counts how often it is asked.
     #[derive(Default)]
     struct Reviewer(AtomicU32);
 
-    impl Cluster for Reviewer {
+    impl TokenReviewer for Reviewer {
         fn review<'a>(&'a self, token: &'a str) -> BoxFuture<'a, Result<Option<Reviewed>, ClusterError>> {
             self.0.fetch_add(1, Ordering::Relaxed);
             let user = token.ends_with("good").then(|| Reviewed { user: "u".into(), pod: None });
             Box::pin(async move { Ok(user) })
-        }
-        fn mark_uploaded<'a>(
-            &'a self,
-            _: &'a str,
-            _: &'a str,
-            _: Timestamp,
-        ) -> BoxFuture<'a, Result<bool, ClusterError>> {
-            Box::pin(async { Ok(false) })
-        }
-        fn report_import<'a>(
-            &'a self,
-            _: &'a str,
-            _: &'a str,
-            _: Transfer,
-        ) -> BoxFuture<'a, Result<(), ClusterError>> {
-            Box::pin(async { Ok(()) })
-        }
-        fn report_models<'a>(
-            &'a self,
-            _: &'a str,
-            _: &'a str,
-            _: &'a str,
-            _: &'a [ServedModel],
-        ) -> BoxFuture<'a, Result<(), ClusterError>> {
-            Box::pin(async { Ok(()) })
-        }
-        fn each_model<'a>(
-            &'a self,
-            _: &'a [String],
-            _: &'a mut (dyn FnMut(&Model) + Send),
-        ) -> BoxFuture<'a, Result<(), ClusterError>> {
-            Box::pin(async { Ok(()) })
-        }
-        fn secret<'a>(
-            &'a self,
-            _: &'a str,
-            _: &'a str,
-            _: SecretUse,
-        ) -> BoxFuture<'a, Result<Option<SecretData>, ClusterError>> {
-            Box::pin(async { Ok(None) })
         }
     }
 

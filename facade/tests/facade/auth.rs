@@ -95,6 +95,7 @@ async fn before_the_keys_are_read_nobody_is_refused_for_good() {
         cluster: facade.cluster.clone(),
         metrics: facade.app.metrics.clone(),
         tokens: easel_facade::worker_api::TokenCache::default(),
+        manifests: easel_facade::datasets::Manifests::default(),
         shutdown: facade.app.shutdown.clone(),
     });
     let response =

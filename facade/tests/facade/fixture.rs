@@ -1,29 +1,25 @@
 //! A facade in a temporary directory.
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::Request;
 use clap::Parser;
-use easel_crds::endpoint::ServedModel;
-use easel_crds::{ApiKey, Endpoint, Model};
+use easel_crds::{ApiKey, Dataset, Endpoint, Model, TrainingJob};
 use easel_facade::app::{App, Parts};
-use easel_facade::catalog::{
-    Cluster, ClusterError, Directory, Feed, Feeds, Reviewed, SecretData, SecretUse, Transfer,
-};
+use easel_facade::catalog::{Directory, Feed, Feeds};
 use easel_facade::config::Config;
+use easel_facade::datasets::Manifests;
 use easel_facade::http::server;
 use easel_facade::metrics::Metrics;
 use easel_facade::router;
 use easel_facade::worker_api::TokenCache;
 use easel_store::jobs::{JobStore, OpenOptions};
 use easel_store::objects::{EmbeddedS3, S3Store};
-use futures::future::BoxFuture;
 use http::{HeaderMap, StatusCode};
 use http_body_util::BodyExt;
-use jiff::Timestamp;
+use kube::ResourceExt;
 use kube::runtime::watcher::Event;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -33,103 +29,12 @@ use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 use url::Url;
 
+use crate::cluster::FakeCluster;
 use crate::objects::{
-    BOUND_KEY, BROKEN_ENDPOINT, BUSY_ENDPOINT, DEMO_ENDPOINT, DEMO_MODEL, FOREIGN_ENDPOINT, HTTP_MODEL, KEY,
-    MODELS_KEY, OTHER_KEY, OTHER_MODEL, STARTING_ENDPOINT, WAITING_MODEL, api_key,
+    BOUND_KEY, BROKEN_ENDPOINT, BUSY_ENDPOINT, CATS, DEMO_ENDPOINT, DEMO_MODEL, FOREIGN_DATASET,
+    FOREIGN_ENDPOINT, HTTP_MODEL, KEY, MODELS_KEY, OTHER_KEY, OTHER_MODEL, STARTING_ENDPOINT, TRAINING,
+    WAITING_MODEL, api_key,
 };
-
-/// What the facade asked of the API server, and what it is answered.
-#[derive(Default)]
-pub struct FakeCluster {
-    /// `namespace/model` of each completed upload.
-    pub uploaded: Mutex<Vec<String>>,
-    pub transfers: Mutex<Vec<(String, Transfer)>>,
-    /// Each write of `status.models`, with the Endpoint's `namespace/name uid`.
-    pub served: Mutex<Vec<(String, Vec<ServedModel>)>>,
-    /// What the API server has; `None` while it does not answer.
-    pub models: Mutex<Option<Vec<Model>>>,
-    /// `namespace/name label` to data.
-    pub secrets: Mutex<BTreeMap<String, SecretData>>,
-}
-
-impl Cluster for FakeCluster {
-    /// A token reads `<namespace>/<account>/<pod>`; anything else is nobody's.
-    fn review<'a>(&'a self, token: &'a str) -> BoxFuture<'a, Result<Option<Reviewed>, ClusterError>> {
-        let parts: Vec<&str> = token.split('/').collect();
-        let reviewed = match parts.as_slice() {
-            [namespace, account, pod] => Some(Reviewed {
-                user: format!("system:serviceaccount:{namespace}:{account}"),
-                pod: Some((*pod).to_owned()),
-            }),
-            _ => None,
-        };
-        Box::pin(async move { Ok(reviewed) })
-    }
-
-    fn mark_uploaded<'a>(
-        &'a self,
-        namespace: &'a str,
-        model: &'a str,
-        _: Timestamp,
-    ) -> BoxFuture<'a, Result<bool, ClusterError>> {
-        self.uploaded.lock().unwrap().push(format!("{namespace}/{model}"));
-        Box::pin(async { Ok(true) })
-    }
-
-    fn report_import<'a>(
-        &'a self,
-        namespace: &'a str,
-        model: &'a str,
-        transfer: Transfer,
-    ) -> BoxFuture<'a, Result<(), ClusterError>> {
-        self.transfers.lock().unwrap().push((format!("{namespace}/{model}"), transfer));
-        Box::pin(async { Ok(()) })
-    }
-
-    fn report_models<'a>(
-        &'a self,
-        namespace: &'a str,
-        endpoint: &'a str,
-        uid: &'a str,
-        models: &'a [ServedModel],
-    ) -> BoxFuture<'a, Result<(), ClusterError>> {
-        let whose = format!("{namespace}/{endpoint} {uid}");
-        self.served.lock().unwrap().push((whose, models.to_vec()));
-        Box::pin(async { Ok(()) })
-    }
-
-    fn each_model<'a>(
-        &'a self,
-        namespaces: &'a [String],
-        show: &'a mut (dyn FnMut(&Model) + Send),
-    ) -> BoxFuture<'a, Result<(), ClusterError>> {
-        let seen = |model: &&Model| {
-            namespaces.is_empty() || namespaces.iter().any(|n| model.metadata.namespace.as_ref() == Some(n))
-        };
-        let shown = match &*self.models.lock().unwrap() {
-            Some(models) => {
-                models.iter().filter(seen).for_each(show);
-                Ok(())
-            }
-            None => Err(ClusterError::ReadModels {
-                place: "all namespaces".into(),
-                source: Box::new(kube::Error::LinesCodecMaxLineLengthExceeded),
-            }),
-        };
-        Box::pin(async move { shown })
-    }
-
-    fn secret<'a>(
-        &'a self,
-        namespace: &'a str,
-        name: &'a str,
-        purpose: SecretUse,
-    ) -> BoxFuture<'a, Result<Option<SecretData>, ClusterError>> {
-        let name = format!("{namespace}/{name} {}", purpose.label());
-        let secret = self.secrets.lock().unwrap().get(&name).cloned();
-        Box::pin(async move { Ok(secret) })
-    }
-}
 
 /// A facade without listeners; [`Fixture::listen`] adds them.
 pub struct Fixture {
@@ -189,6 +94,8 @@ impl Fixture {
         fill(&mut feeds);
         let cluster = Arc::new(FakeCluster::default());
         *cluster.models.lock().unwrap() = Some(MODELS.map(parse).into());
+        cluster.trainings.lock().unwrap().push(parse(TRAINING));
+        cluster.datasets.lock().unwrap().extend([CATS, FOREIGN_DATASET].map(parse));
         let app = App::new(Parts {
             config,
             jobs,
@@ -198,6 +105,7 @@ impl Fixture {
             cluster: cluster.clone(),
             metrics: Arc::new(Metrics::new()),
             tokens: TokenCache::default(),
+            manifests: Manifests::default(),
             shutdown: CancellationToken::new(),
         });
         let listeners = listeners.map_or_else(Vec::new, |(public, internal)| {
@@ -295,6 +203,25 @@ impl Fixture {
         models.push(model);
     }
 
+    /// Changes a TrainingJob, and lets the watch see it.
+    pub fn apply_training(&self, yaml: &str) {
+        put_object(&mut self.cluster.trainings.lock().unwrap(), parse(yaml));
+        self.sync();
+    }
+
+    /// Changes a Dataset, and lets the watch see it.
+    pub fn apply_dataset(&self, yaml: &str) {
+        put_object(&mut self.cluster.datasets.lock().unwrap(), parse(yaml));
+        self.sync();
+    }
+
+    /// Lets the watches of TrainingJobs and Datasets see what the API server has.
+    pub fn sync(&self) {
+        let mut feeds = self.feeds.lock().unwrap();
+        fill_one(&mut feeds.trainings[0], self.cluster.trainings.lock().unwrap().clone());
+        fill_one(&mut feeds.datasets[0], self.cluster.datasets.lock().unwrap().clone());
+    }
+
     /// Deletes an object.
     pub fn delete_model(&self, yaml: &str) {
         let model: Model = parse(yaml);
@@ -302,6 +229,12 @@ impl Fixture {
         models.get_or_insert_default().retain(|other| other.metadata.name != model.metadata.name);
         self.feeds.lock().unwrap().models[0].apply(&Event::Delete(model));
     }
+}
+
+/// Puts an object in the place of the one of its name.
+fn put_object<K: ResourceExt>(objects: &mut Vec<K>, object: K) {
+    objects.retain(|other| (other.name_any(), other.namespace()) != (object.name_any(), object.namespace()));
+    objects.push(object);
 }
 
 async fn read(response: axum::response::Response) -> Answer {
@@ -329,7 +262,7 @@ const MODELS: [&str; 4] = [DEMO_MODEL, OTHER_MODEL, WAITING_MODEL, HTTP_MODEL];
 fn fill(feeds: &mut Feeds) {
     let endpoints = [DEMO_ENDPOINT, BUSY_ENDPOINT, STARTING_ENDPOINT, BROKEN_ENDPOINT, FOREIGN_ENDPOINT];
     let keys = [
-        api_key("team", "default", KEY, ", scopes: [Inference, Models]"),
+        api_key("team", "default", KEY, ", scopes: [Inference, Models, Training]"),
         api_key("others", "default", OTHER_KEY, ""),
         api_key("team", "busy-only", BOUND_KEY, ", endpointRef: {name: busy}"),
         api_key("team", "models-only", MODELS_KEY, ", scopes: [Models]"),
@@ -338,6 +271,8 @@ fn fill(feeds: &mut Feeds) {
     ];
     fill_one(&mut feeds.models[0], MODELS.map(parse::<Model>).into());
     fill_one(&mut feeds.endpoints[0], endpoints.map(parse::<Endpoint>).into());
+    fill_one(&mut feeds.trainings[0], vec![parse::<TrainingJob>(TRAINING)]);
+    fill_one(&mut feeds.datasets[0], [CATS, FOREIGN_DATASET].map(parse::<Dataset>).into());
     fill_one(&mut feeds.keys[0], keys.iter().map(|yaml| parse::<ApiKey>(yaml)).collect());
 }
 

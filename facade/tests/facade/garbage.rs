@@ -10,7 +10,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 
 use crate::fixture::Fixture;
-use crate::objects::{DEMO_MODEL, HTTP_MODEL, OTHER_MODEL, SHA, WAITING_MODEL};
+use crate::objects::{DEMO_MODEL, HTTP_MODEL, OTHER_MODEL, SHA, TRAINING, WAITING_MODEL};
 
 const ORPHAN: &str = "models/sha256/dddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddd";
 const DELETE: [&str; 2] = ["--gc-mode", "delete"];
@@ -86,6 +86,87 @@ async fn what_no_model_names_goes_and_all_else_stays() {
     ] {
         assert!(metric(&facade, line), "{line}\n{}", facade.app.metrics.render());
     }
+}
+
+#[tokio::test]
+async fn training_and_pictures_go_with_their_objects() {
+    let facade = Fixture::with(&DELETE, None).await;
+    let run = [
+        "training/team/run/train-ui/step-00000005/a.json",
+        "training/team/run/train-ui/samples/step-00000005-0.png",
+    ];
+    let set = [
+        "dataset/team/My Cats/a.png",
+        "dataset/team/My Cats/coming.png",
+        "dataset/team/My Cats.report.jsonl",
+    ];
+    let gone = [
+        "training/team/run/older-ui/step-00000005/a.json",
+        "training/team/gone/01234567/step-00000005/a.json",
+        "dataset/team/gone/a.png",
+        "dataset/others/My Cats/a.png",
+    ];
+    let kept = ["dataset/team/list.jsonl", "training/notes.txt", "dataset/others/cats/secret.png"];
+    for keys in [&run[..], &set[..], &gone[..], &kept[..]] {
+        put(&facade, keys).await;
+    }
+    sweep(&facade, later()).await;
+    for text in gone {
+        assert!(!is_there(&facade, text).await, "{text}");
+    }
+    for text in run.iter().chain(&set).chain(&kept) {
+        assert!(is_there(&facade, text).await, "{text}");
+    }
+    for line in
+        [r#"easel_gc_deleted_total{kind="training"} 2"#, r#"easel_gc_deleted_total{kind="picture"} 2"#]
+    {
+        assert!(metric(&facade, line), "{line}");
+    }
+    // Gone from the API server, but not from the watch; then from both.
+    facade.cluster.trainings.lock().unwrap().clear();
+    sweep(&facade, later()).await;
+    assert!(is_there(&facade, run[0]).await, "the watch knows more");
+    facade.sync();
+    sweep(&facade, later()).await;
+    for text in run {
+        assert!(!is_there(&facade, text).await, "{text}");
+    }
+    let deleted = facade.cluster.datasets.lock().unwrap().remove(0);
+    facade.sync();
+    facade.apply_dataset(&format!(
+        "{{apiVersion: easel.dev/v1alpha1, kind: Dataset, metadata: {{name: long, namespace: team}}, \
+         spec: {{manifest: {{key: lists/a, sha256: \"{SHA}\"}}}}}}"
+    ));
+    sweep(&facade, later()).await;
+    assert!(is_there(&facade, set[0]).await, "a manifest of the namespace may list it");
+    facade
+        .cluster
+        .datasets
+        .lock()
+        .unwrap()
+        .retain(|dataset| dataset.metadata.name.as_deref() != Some("long"));
+    facade.sync();
+    assert_eq!(deleted.metadata.name.as_deref(), Some("cats"));
+    sweep(&facade, later()).await;
+    for text in set {
+        assert!(!is_there(&facade, text).await, "{text}");
+    }
+    assert!(is_there(&facade, "dataset/others/cats/secret.png").await);
+}
+
+#[tokio::test]
+async fn the_result_of_a_training_is_kept_before_its_model_is() {
+    let facade = Fixture::with(&DELETE, None).await;
+    put(&facade, &[ORPHAN]).await;
+    let hash = ORPHAN.rsplit('/').next().unwrap();
+    facade.apply_training(&format!(
+        "{TRAINING}status: {{result: {{name: a, key: {ORPHAN}, sha256: {hash}, sizeBytes: 7}}}}\n"
+    ));
+    sweep(&facade, later()).await;
+    assert!(is_there(&facade, ORPHAN).await);
+    facade.apply_training(TRAINING);
+    sweep(&facade, later()).await;
+    assert!(!is_there(&facade, ORPHAN).await);
 }
 
 #[tokio::test]

@@ -4,6 +4,10 @@
 #![allow(clippy::unwrap_used, reason = "what is unwrapped here is what the test asserts")]
 
 mod auth;
+mod aws_datasets;
+mod aws_training;
+mod cluster;
+mod datasets;
 mod fixture;
 mod garbage;
 mod generate;
@@ -15,5 +19,6 @@ mod model_states;
 mod networks;
 mod objects;
 mod tasks;
+mod training;
 mod uploads;
 mod workers;

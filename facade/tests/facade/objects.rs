@@ -111,6 +111,43 @@ status:
   conditions: [{type: Ready, status: "True", reason: Ready, message: serving, lastTransitionTime: "2026-01-01T00:00:00Z"}]
 "#;
 
+/// Its folder in the object store is `training/team/run/train-ui/`.
+pub const TRAINING: &str = r#"
+apiVersion: easel.dev/v1alpha1
+kind: TrainingJob
+metadata: {name: run, namespace: team, uid: train-uid, creationTimestamp: "2026-01-01T00:00:00Z"}
+spec:
+  method: Lora
+  baseModel: {name: demo-model}
+  concepts: [{dataset: {name: cats}, instancePrompt: photo of sks}]
+  output: {modelName: style}
+  hyperparameters: {steps: 20, resolution: 128, learningRate: "1e-3"}
+  lora: {rank: 8}
+  checkpoints: {everySteps: 5, keep: 1}
+  samples: {everySteps: 5, prompts: [a red circle, a blue square]}
+"#;
+
+pub const CATS: &str = r#"
+apiVersion: easel.dev/v1alpha1
+kind: Dataset
+metadata: {name: cats, namespace: team, uid: cats-uid, creationTimestamp: "2026-01-01T00:00:00Z", resourceVersion: "1"}
+spec:
+  datasetName: My Cats
+  description: pictures of cats
+  items:
+  - {name: a.png, caption: a cat, mediaType: image/png}
+  - {name: b.png, state: Disabled}
+  - {name: c.png, key: import/c.png, sizeBytes: 7}
+"#;
+
+/// The same name in another namespace.
+pub const FOREIGN_DATASET: &str = r#"
+apiVersion: easel.dev/v1alpha1
+kind: Dataset
+metadata: {name: cats, namespace: others, uid: foreign-cats-uid, creationTimestamp: "2026-01-01T00:00:00Z"}
+spec: {items: [{name: secret.png}]}
+"#;
+
 /// An ApiKey for a plain key.
 pub fn api_key(namespace: &str, name: &str, plain: &str, rest: &str) -> String {
     use sha2::{Digest, Sha256};

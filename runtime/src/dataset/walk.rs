@@ -161,14 +161,18 @@ impl Pictures<'_> {
             Err(source) => return Err(PicturesError::BadUrl { dataset, item: name, source }),
         };
         let path = self.folder.join(format!("{number:06}.part"));
-        match self.transfer(url, &path).await {
-            Ok(received) => Ok(Fetched::File { path, received }),
+        let transferred = self.transfer(url, &path).await;
+        let fetched = match transferred {
+            Ok(received) => return Ok(Fetched::File { path, received }),
             Err(FetchError::Status { status, .. }) if status == http::StatusCode::NOT_FOUND => {
-                Ok(Fetched::Missing)
+                Fetched::Missing
             }
-            Err(FetchError::TooLarge { size, .. }) => Ok(Fetched::TooLarge { size }),
-            Err(source) => Err(PicturesError::Fetch { dataset, item: name, source }),
-        }
+            Err(FetchError::TooLarge { size, .. }) => Fetched::TooLarge { size },
+            Err(source) => return Err(PicturesError::Fetch { dataset, item: name, source }),
+        };
+        // What was begun of it; a file that cannot be removed only takes room.
+        let _ = tokio::fs::remove_file(&path).await;
+        Ok(fetched)
     }
 
     async fn transfer(&self, url: Url, path: &Path) -> Result<Received, FetchError> {

@@ -10,6 +10,7 @@ use super::origins::OriginError;
 use super::unpack::UnpackError;
 use crate::facade::CallError;
 use crate::fetch::FetchError;
+use crate::upload::UploadError;
 
 #[derive(Debug, thiserror::Error)]
 pub enum ImportError {
@@ -53,14 +54,8 @@ pub enum ImportError {
     WrongType { file: String, wanted: String, found: String },
     #[error("{file} is a checkpoint of a family that is not known; known are SD 1.x, SD 2.x and SDXL")]
     UnknownFamily { file: String },
-    #[error("cannot send part {part} of {file} to the object store")]
-    Send { file: String, part: u32, source: reqwest::Error },
-    #[error("cannot send part {part} of {file}: the object store answered {status}")]
-    SendRefused { file: String, part: u32, status: http::StatusCode },
-    #[error("the object store gave no ETag for part {part} of {file}")]
-    NoEtag { file: String, part: u32 },
-    #[error("the plan for {file} has {parts} parts of {part_size} bytes, the file has {size_bytes} bytes")]
-    BadPlan { file: String, parts: usize, part_size: u64, size_bytes: u64 },
+    #[error(transparent)]
+    Upload(#[from] UploadError),
     #[error("cannot use the working directory for {file}")]
     WorkDirectory { file: String, source: std::io::Error },
     #[error(transparent)]
@@ -95,8 +90,7 @@ impl ImportError {
             Self::MergePanicked { .. } => "MergePanicked",
             Self::WrongType { .. } => "WrongModelType",
             Self::UnknownFamily { .. } => "UnknownFamily",
-            Self::Send { .. } | Self::SendRefused { .. } | Self::NoEtag { .. } => "StoreFailed",
-            Self::BadPlan { .. } => "StorePlanInvalid",
+            Self::Upload(source) => source.reason(),
             Self::WorkDirectory { .. } => "WorkDirectoryUnusable",
             Self::ResultTooLarge(_) => "ResultTooLarge",
         }
@@ -105,13 +99,9 @@ impl ImportError {
     /// May the same import succeed later?
     pub fn retriable(&self) -> bool {
         match self {
-            Self::NothingToImport { .. }
-            | Self::Send { .. }
-            | Self::SendRefused { .. }
-            | Self::NoEtag { .. }
-            | Self::BadPlan { .. }
-            | Self::WorkDirectory { .. } => true,
+            Self::NothingToImport { .. } | Self::WorkDirectory { .. } => true,
             Self::Facade { source } => source.retriable(),
+            Self::Upload(source) => source.retriable(),
             Self::Origin(source) => source.retriable(),
             Self::Fetch { source, .. } => source.retriable(),
             // A 403 is an address of ours that ran out; the next try gets a fresh one.

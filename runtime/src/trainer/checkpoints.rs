@@ -203,15 +203,8 @@ async fn send(facade: &Facade, http: &reqwest::Client, pending: &Pending) -> Res
 }
 
 async fn send_file(http: &reqwest::Client, file: &Sent, plan: StorePlan) -> Result<StoreDone, TrainerError> {
-    let parts = Parts {
-        http,
-        file: &file.name,
-        path: &file.path,
-        size_bytes: file.bytes,
-        plan: &plan,
-        sent: &AtomicU64::default(),
-    };
-    let parts = parts.send().await?;
+    let parts = Parts { http, file: &file.name, path: &file.path, size_bytes: file.bytes, plan: &plan };
+    let parts = parts.send(&|_| {}).await?;
     let StorePlan { key, upload_id, .. } = plan;
     Ok(StoreDone { key, upload_id, size_bytes: file.bytes, parts })
 }

@@ -1,12 +1,11 @@
 //! The result, from the working directory into the object store, by its hash.
 
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use easel_protocol::import::{ImportedFile, StoreDone, StorePlan, StoreRequest};
 use easel_protocol::training::TrainStage;
-use tokio::time::{interval, sleep};
+use tokio::time::sleep;
 
 use super::error::TrainerError;
 use super::meter::Meter;
@@ -15,7 +14,7 @@ use crate::error::chain;
 use crate::facade::{CallError, Facade};
 use crate::fetch::{FetchError, Received, Receiver};
 use crate::import::Patience;
-use crate::upload::{Parts, UploadError};
+use crate::upload::Parts;
 
 /// Hours of work are in the file: a facade that is away for minutes is waited for.
 const FACADE_PATIENCE: Patience = Patience(Duration::from_secs(900));
@@ -45,7 +44,8 @@ pub(super) async fn store_result(
         if plan.parts.is_empty() {
             break plan.key;
         }
-        match send(http, name, path, size_bytes, &plan, meter).await {
+        let parts = Parts { http, file: name, path, size_bytes, plan: &plan };
+        match parts.send(&|sent| meter.stage(TrainStage::Storing, sent, size_bytes)).await {
             Ok(parts) => {
                 let StorePlan { key, upload_id, .. } = plan;
                 let done = StoreDone { key: key.clone(), upload_id, size_bytes, parts };
@@ -72,24 +72,4 @@ async fn hash(path: &Path) -> Result<Received, TrainerError> {
         FetchError::Write { path, source } => TrainerError::WorkDirectory { path, source },
         other => TrainerError::WorkDirectory { path: path.to_owned(), source: std::io::Error::other(other) },
     })
-}
-
-async fn send(
-    http: &reqwest::Client,
-    file: &str,
-    path: &Path,
-    size_bytes: u64,
-    plan: &StorePlan,
-    meter: &Meter,
-) -> Result<Vec<easel_protocol::import::PartDone>, UploadError> {
-    let sent = AtomicU64::default();
-    let parts = Parts { http, file, path, size_bytes, plan, sent: &sent };
-    let mut ticks = interval(Duration::from_secs(1));
-    let mut sending = std::pin::pin!(parts.send());
-    loop {
-        tokio::select! {
-            done = &mut sending => return done,
-            _ = ticks.tick() => meter.stage(TrainStage::Storing, sent.load(Ordering::Relaxed), size_bytes),
-        }
-    }
 }

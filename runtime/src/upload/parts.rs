@@ -29,22 +29,27 @@ pub struct Parts<'a> {
     /// What is sent of it, from its start.
     pub size_bytes: u64,
     pub plan: &'a StorePlan,
-    /// Grows by the bytes of each part that arrived.
-    pub sent: &'a AtomicU64,
 }
 
 impl Parts<'_> {
-    /// Sends every part of the plan; nothing for a plan without parts.
+    /// Sends every part of the plan; nothing for a plan without parts. `tell` hears how many bytes have arrived.
     ///
     /// # Errors
     /// The plan does not fit the file, the file cannot be read, or a part failed for good.
-    pub async fn send(&self) -> Result<Vec<PartDone>, UploadError> {
+    pub async fn send(&self, tell: &(dyn Fn(u64) + Sync)) -> Result<Vec<PartDone>, UploadError> {
         self.check()?;
+        let sent = AtomicU64::new(0);
         let mut sends = Vec::with_capacity(self.plan.parts.len());
         let mut offset = 0;
         for slot in &self.plan.parts {
             let length = self.plan.part_size.min(self.size_bytes - offset);
-            sends.push(self.part(slot, offset, length));
+            let part = self.part(slot, offset, length);
+            let sent = &sent;
+            sends.push(async move {
+                let done = part.await?;
+                tell(sent.fetch_add(length, Ordering::Relaxed) + length);
+                Ok(done)
+            });
             offset += length;
         }
         stream::iter(sends).buffered(CONCURRENT_PARTS).try_collect().await
@@ -63,9 +68,7 @@ impl Parts<'_> {
 
     async fn part(&self, slot: &PartSlot, offset: u64, length: u64) -> Result<PartDone, UploadError> {
         let what = format!("part {} of {}", slot.part_number, self.file);
-        let done = with_retries(async || self.send_part(slot, offset, length, &what).await).await?;
-        self.sent.fetch_add(length, Ordering::Relaxed);
-        Ok(done)
+        with_retries(async || self.send_part(slot, offset, length, &what).await).await
     }
 
     async fn send_part(
@@ -116,9 +119,8 @@ mod tests {
                 upload_id: String::new(),
                 part_size,
             };
-            let sent = AtomicU64::default();
             let (path, plan) = (Path::new("f"), &plan);
-            let parts = Parts { http: &http, file: "f", path, size_bytes, plan, sent: &sent };
+            let parts = Parts { http: &http, file: "f", path, size_bytes, plan };
             assert_eq!(parts.check().is_ok(), good, "{parts:?}", parts = (plan, size_bytes));
         }
     }

@@ -50,12 +50,12 @@ async fn has_done(step: u64, child: &mut Child, directory: &Path) {
     tokio::select! {
         () = reached => {}
         ended = child.wait() => panic!("it ended by itself: {ended:?}"),
-        () = tokio::time::sleep(Duration::from_secs(120)) => panic!("no step {step}"),
+        () = tokio::time::sleep(Duration::from_secs(300)) => panic!("no step {step}"),
     }
 }
 
 async fn ended(child: Child) -> (Option<i32>, String) {
-    let output = tokio::time::timeout(Duration::from_secs(180), child.wait_with_output()).await;
+    let output = tokio::time::timeout(Duration::from_secs(600), child.wait_with_output()).await;
     let output = output.expect("it does not end").unwrap();
     (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
 }

@@ -10,6 +10,7 @@ mod numbers;
 mod record;
 mod results;
 mod run;
+mod training;
 mod wire;
 
 use axum::Router;
@@ -26,6 +27,8 @@ pub const DIALECT: &str = "aws";
 
 /// Every route, behind the key check.
 pub fn routes(app: &App) -> Router<App> {
+    let training =
+        training::routes().route_layer(from_fn_with_state((app.clone(), Scope::Training), auth::require));
     Router::new()
         .route("/inference", get(results::about))
         .route("/inference/test-connection", get(results::test_connection))
@@ -38,4 +41,5 @@ pub fn routes(app: &App) -> Router<App> {
         .route("/inference/list-endpoint-deployment-jobs", get(deployments::list))
         .route("/inference/get-endpoint-deployment-job", get(deployments::get))
         .route_layer(from_fn_with_state((app.clone(), Scope::Inference), auth::require))
+        .merge(training)
 }

@@ -1,6 +1,6 @@
 //! A facade with an object store, in memory, that records what it is asked and fails when it is told to.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -210,17 +210,18 @@ impl FakeFacade {
         self.shared.lock().import.as_mut().expect("files").merge = Some(how);
     }
 
-    /// The files that an import sent in parts, in order: hash and bytes.
+    /// The files that an import sent in parts, in order: hash and bytes. Parts come in any order.
     pub fn stored(&self) -> Vec<(String, Vec<u8>)> {
-        let mut stored: Vec<(String, Vec<u8>)> = Vec::new();
+        let mut stored: Vec<(String, BTreeMap<u32, Bytes>)> = Vec::new();
         for call in &self.shared.lock().calls {
             if call.path.ends_with("/import/store") {
-                stored.push((call.json()["sha256"].as_str().unwrap().to_owned(), Vec::new()));
-            } else if call.path.starts_with("/parts/") {
-                stored.last_mut().unwrap().1.extend_from_slice(&call.body);
+                stored.push((call.json()["sha256"].as_str().unwrap().to_owned(), BTreeMap::new()));
+            } else if let Some(number) = call.path.strip_prefix("/parts/") {
+                stored.last_mut().unwrap().1.insert(number.parse().unwrap(), call.body.clone());
             }
         }
-        stored
+        let joined = |parts: BTreeMap<u32, Bytes>| parts.into_values().flatten().collect();
+        stored.into_iter().map(|(sha256, parts)| (sha256, joined(parts))).collect()
     }
 
     pub fn refuse(&self, path: &'static str, status: u16, times: usize) {

@@ -103,7 +103,11 @@ pub(super) fn decode(path: &Path, bytes: &[u8]) -> Result<RgbImage, DataError> {
 /// # Errors
 /// It cannot be read, is too large or cannot be decoded.
 pub fn look_at(path: &Path) -> Result<(u32, u32), DataError> {
-    Ok(decode(path, &read_file(path)?)?.dimensions())
+    let bytes = read_file(path)?;
+    let (decoder, _) = begin(path, &bytes)?;
+    // Neither turned nor converted, which would take as much memory again.
+    DynamicImage::from_decoder(decoder).map_err(|error| undecodable(path, &error))?;
+    dimensions(path, &bytes)
 }
 
 /// How a picture is put into its bucket.
