@@ -15,7 +15,7 @@ if wants lint; then
   say "cargo fmt, cargo clippy, shell syntax"
   cargo fmt --all --check
   cargo clippy --locked --workspace --all-targets --quiet -- -D warnings
-  for script in tools/*.sh examples/demo/*.sh tests/cluster/*.sh .ci/run; do bash -n "$script"; done
+  for script in tools/*.sh examples/*/*.sh tests/cluster/*.sh .ci/run; do bash -n "$script"; done
 fi
 if wants unit || wants chart || wants e2e; then
   tools/deps.sh cluster test

@@ -188,9 +188,7 @@ pub struct Cache {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct CacheVolume {
-    /// `claimName` of a PersistentVolumeClaim in this namespace that all pods can mount: ReadWriteMany, or on the one node of
-    /// the pods. Group 65532 must be able to write to it, which Kubernetes sees to where the volume's driver lets it. File
-    /// locks (flock) must work between the nodes.
+    /// `claimName` of a PersistentVolumeClaim in this namespace that all pods can mount (ReadWriteMany, or on their one node), with file locks, writable for group 65532.
     #[schemars(schema_with = "schema::kubernetes_name")]
     pub claim_name: String,
 }

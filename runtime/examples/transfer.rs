@@ -33,18 +33,21 @@ async fn main() -> Result<(), Failure> {
     easel_runtime::net::install_tls();
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     match arguments.as_slice() {
-        [command, url, path] if command == "fetch" => fetch(url, Path::new(path), 4).await,
+        [command, url, path] if command == "fetch" => {
+            println!("{}", fetch(url, Path::new(path), 4).await?);
+            Ok(())
+        }
         [mebibytes] => measure(mebibytes.parse()?).await,
         _ => measure(512).await,
     }
 }
 
-async fn fetch(url: &str, path: &Path, connections: usize) -> Result<(), Failure> {
+/// The hash of what was fetched.
+async fn fetch(url: &str, path: &Path, connections: usize) -> Result<String, Failure> {
     let source = PlainSource { http: easel_runtime::net::plain_client()?, url: url.parse()? };
     let policy = FetchPolicy { connections, ..FetchPolicy::new(u64::MAX) };
     let received = fetch_file(&source, &PartFile::new(path, "measurement"), &policy, &mut |_| {}).await?;
-    println!("{}", received.sha256);
-    Ok(())
+    Ok(received.sha256)
 }
 
 /// What is measured: a file of so many bytes with this hash, to be had at an address.
@@ -72,9 +75,8 @@ impl Origin<'_> {
         for connections in [1, 2, 4, 8] {
             let path = directory.path().join(format!("{connections}.part"));
             let began = Instant::now();
-            fetch(&self.url, &path, connections).await?;
-            let what = format!("{connections} connections");
-            self.show(&what, began, sha256_of(&path)? == self.sha256)?;
+            let sha256 = fetch(&self.url, &path, connections).await?;
+            self.show(&format!("{connections} connections"), began, sha256 == self.sha256)?;
             std::fs::remove_file(path)?;
         }
         self.killed(&directory.path().join("killed.part")).await

@@ -71,7 +71,7 @@ impl Tenant {
         tenant
             .apply(&format!(
                 "{{apiVersion: easel.dev/v1alpha1, kind: ApiKey, metadata: {{name: test}}, \
-                 spec: {{keySha256: \"{hash}\", scopes: [Inference, Models]}}}}"
+                 spec: {{keySha256: \"{hash}\", scopes: [Inference, Models, Training]}}}}"
             ))
             .await?;
         tenant.key_works().await;

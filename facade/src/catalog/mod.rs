@@ -18,7 +18,7 @@ pub use cluster::{
 pub(crate) use convert::testing;
 pub use directory::{Directory, Feed, Feeds};
 pub use reflect::{WatchEnded, watch};
-pub use training::{item, training as training_view};
+pub use training::{dataset as dataset_view, item, training as training_view};
 pub use training_calls::{StatusPart, TrainingCluster};
 pub use training_views::{
     DatasetCounts, DatasetView, ItemView, ManifestView, NOTE_ANNOTATION, SampleView, TrainingFigures,

@@ -264,7 +264,7 @@ fn seed(uid: &str) -> u64 {
     u64::from(u32::from_be_bytes([digest[0], digest[1], digest[2], digest[3]]))
 }
 
-pub(super) fn dataset(object: &Dataset) -> DatasetView {
+pub fn dataset(object: &Dataset) -> DatasetView {
     let status = object.status.clone().unwrap_or_default();
     let name = object.name_any();
     DatasetView {

@@ -124,6 +124,12 @@ async fn data_sets_are_named_in_every_way_that_clients_have() {
             assert_eq!(stored(&facade, &answer.json()).spec.concepts[0].dataset.name, "cats");
         }
     }
+    let new = json!({"dataset_name": "Just Made", "content": [{"filename": "a.png"}]});
+    assert_eq!(facade.post("/dataset", &new).await.status, StatusCode::OK);
+    let mut body = lora();
+    body["params"]["training_params"] = json!({"data_tar_list": ["Just Made"]});
+    let answer = facade.post("/train", &body).await;
+    assert_eq!(answer.status, StatusCode::OK, "the watch has not seen it: {}", answer.body);
     for place in
         ["s3://other/dataset/My Cats", "s3://easel/dataset/others/cats", "../cats", "s3://easel/models/x"]
     {

@@ -214,9 +214,9 @@ mod tests {
                 hyper("learningRate: \"0\""),
                 "InvalidHyperparameters: spec.hyperparameters.learningRate is \"0\"",
             ),
-            (hyper("learningRate: 1e-400"), "InvalidHyperparameters: spec.hyperparameters.learningRate"),
+            (hyper("learningRate: \"1e-400\""), "InvalidHyperparameters: spec.hyperparameters.learningRate"),
             (
-                hyper("minSnrGamma: inf"),
+                hyper("minSnrGamma: \"inf\""),
                 "InvalidHyperparameters: spec.hyperparameters.minSnrGamma is \"inf\"",
             ),
             (

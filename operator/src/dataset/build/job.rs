@@ -58,7 +58,7 @@ fn pod(valid: &ValidDataset, settings: &Settings) -> PodSpec {
     .unzip();
     let mut variables = worker_env(&settings.facade_url);
     variables.push(env("EASEL_WORK_DIR", WORK_DIR));
-    variables.push(env("EASEL_DATASET", &valid.owner.name));
+    variables.push(env("EASEL_DATASET", valid.owner.name.as_str()));
     let container = Container {
         name: CONTAINER.to_owned(),
         image: Some(settings.runtime_image.clone()),
@@ -106,8 +106,8 @@ mod tests {
         assert_eq!(pod.security_context.unwrap().run_as_non_root, Some(true));
         let container = &pod.containers[0];
         assert_eq!(container.args.as_ref().unwrap(), &["check-dataset"]);
-        let name = container.env.iter().flatten().find(|variable| variable.name == "EASEL_DATASET");
-        assert_eq!(name.and_then(|variable| variable.value.as_deref()), Some("d"));
+        let told = container.env.iter().flatten().find(|variable| variable.name == "EASEL_DATASET").unwrap();
+        assert_eq!(told.value.as_deref(), Some("d"), "the checker asks for its pages by name");
         let rules = spec.pod_failure_policy.unwrap().rules;
         assert_eq!(rules[0].on_exit_codes.as_ref().unwrap().container_name.as_ref(), Some(&container.name));
         let own = container.security_context.clone().unwrap();

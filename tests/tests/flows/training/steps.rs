@@ -14,6 +14,7 @@ use reqwest::Method;
 
 /// Pictures that a lesson is judged on.
 pub const PICTURES: usize = 16;
+const PICTURES_FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/training/flag");
 /// Two of them at once, as long as a CPU that trains too needs for eight.
 const BATCH: usize = 8;
 
@@ -57,10 +58,11 @@ fn png(picture: &RgbImage) -> anyhow::Result<Vec<u8>> {
     Ok(bytes.into_inner())
 }
 
-/// Sends the flags to a Dataset whose items are `flag-1.png` to `flag-6.png`.
+/// Sends the pictures of `examples/training` to a Dataset that has them as items.
 pub async fn upload_flags(tenant: &Tenant, dataset: &str) -> anyhow::Result<()> {
-    for (index, bytes) in flags()?.into_iter().enumerate() {
-        let path = format!("/easel/v1/datasets/{dataset}/items/flag-{}.png", index + 1);
+    for name in (1..=6).map(|n| format!("flag-{n}.png")) {
+        let bytes = tokio::fs::read(format!("{PICTURES_FOLDER}/{name}")).await?;
+        let path = format!("/easel/v1/datasets/{dataset}/items/{name}");
         until("a picture to be accepted", 30, || async {
             let reply = tenant.rest.send(Method::PUT, &path, bytes.clone()).await?;
             Ok(if reply.status.is_success() { Seen::Done(()) } else { Seen::Waiting(reply.text) })

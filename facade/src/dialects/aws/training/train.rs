@@ -20,7 +20,9 @@ use super::uploads::media_type;
 use super::wire::{CreateTrain, TrainCreated, TrainJob, TrainList, TrainUpdated, UpdateTrain};
 use crate::app::App;
 use crate::auth::Caller;
-use crate::catalog::{NOTE_ANNOTATION, TrainingState, TrainingView, training_view};
+use crate::catalog::{
+    DatasetView, NOTE_ANNOTATION, TrainingState, TrainingView, dataset_view, training_view,
+};
 use crate::dialects::aws::json::AwsJson;
 use crate::folders;
 use crate::http::origin::CallerAudience;
@@ -38,7 +40,11 @@ pub(super) async fn create(
 ) -> Result<AwsJson<TrainCreated>, TrainingError> {
     known(&app)?;
     let announced = body.filenames.as_ref().is_some_and(|files| !files.is_empty());
-    let plan = planned(&app, &caller, body)?;
+    // As the API server has them: a client goes on at once from the data set that it has just made.
+    let mut datasets = Vec::new();
+    let mut look = |dataset: &Dataset| datasets.push(dataset_view(dataset));
+    app.cluster.each_dataset(std::slice::from_ref(&caller.namespace), &mut look).await?;
+    let plan = planned(&app, &caller, &datasets, body)?;
     let note = BTreeMap::from([(NOTE_ANNOTATION.to_owned(), plan.note.text())]);
     let metadata = ObjectMeta {
         name: Some(plan.name.clone()),
@@ -61,7 +67,12 @@ pub(super) async fn create(
 }
 
 /// What a request asks for, with what there is to be asked for.
-fn planned(app: &App, caller: &Caller, body: CreateTrain) -> Result<Plan, TrainingError> {
+fn planned(
+    app: &App,
+    caller: &Caller,
+    datasets: &[DatasetView],
+    body: CreateTrain,
+) -> Result<Plan, TrainingError> {
     let directory = &app.directory;
     let world = World {
         namespace: &caller.namespace,
@@ -73,7 +84,10 @@ fn planned(app: &App, caller: &Caller, body: CreateTrain) -> Result<Plan, Traini
                     && model.spec.display_name.as_deref() == Some(name)
             })
         },
-        dataset: &|name| directory.dataset_called(&caller.namespace, name),
+        dataset: &|name| {
+            let called = datasets.iter().find(|dataset| dataset.dataset_name == name);
+            called.or_else(|| datasets.iter().find(|dataset| dataset.name == name)).cloned()
+        },
     };
     plan(body, &world)
 }
