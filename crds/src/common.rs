@@ -29,7 +29,7 @@ pub mod condition {
     pub const MODELS_READY: &str = "ModelsReady";
     /// Endpoint: at least one worker can take jobs.
     pub const AVAILABLE: &str = "Available";
-    /// TrainingJob: held by `spec.suspend`.
+    /// TrainingJob: held by `spec.suspend`, or by the queue that it waits in.
     pub const SUSPENDED: &str = "Suspended";
     /// TrainingJob: the output Model has been stored.
     pub const COMPLETE: &str = "Complete";

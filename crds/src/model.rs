@@ -189,20 +189,15 @@ pub struct Thumbnail {
     pub size_bytes: u64,
 }
 
-/// What an import is doing. Over the files of a Model the phases come again and again.
+/// What an import is doing, as `easel_protocol::import::ImportPhase` has it. Over the files of a Model the phases come
+/// again and again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum ImportPhase {
-    /// Bytes come from the source.
     Fetching,
-    /// An archive is unpacked.
     Unpacking,
-    /// A pickle is rewritten as safetensors.
     Converting,
-    /// Models become one.
     Merging,
-    /// Bytes are hashed.
     Checking,
-    /// Bytes go into the object store.
     Storing,
 }
 

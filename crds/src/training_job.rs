@@ -193,7 +193,8 @@ pub struct TrainingJobStatus {
     /// `completionTime` of the run, failed or not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub completion_time: Option<Time>,
-    /// `attempts` made, the running one included.
+    /// `attempts` made: those that failed, and the one that runs or ran last. What was suspended, drained or ended by a
+    /// signal goes on without counting.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub attempts: Option<u32>,
     /// `checkpoint` from which a new attempt would go on.

@@ -109,11 +109,12 @@ fn without_comments(prompt: &str) -> String {
     prompt.split('\n').map(text).collect::<Vec<_>>().join("\n")
 }
 
-/// The word before the first `:`, and what is behind it; neither is empty.
+/// The word up to the first `:`, and what is behind it; neither is empty. Reads no further than the word goes, since a
+/// prompt may be full of `<` that begin nothing.
 fn tag(body: &str) -> Option<(&str, &str)> {
-    let (word, values) = body.split_once(':')?;
-    let good = !word.is_empty() && word.chars().all(|c| c.is_alphanumeric() || c == '_');
-    (good && !values.is_empty()).then_some((word, values))
+    let end = body.find(|c: char| !c.is_alphanumeric() && c != '_')?;
+    let (word, values) = (&body[..end], body[end..].strip_prefix(':')?);
+    (!word.is_empty() && !values.is_empty()).then_some((word, values))
 }
 
 fn kind_of(word: &str) -> Option<NetworkKind> {

@@ -56,7 +56,7 @@ mod tests {
             Rgb(BANDS[if inside { 2 } else { 0 }])
         });
         assert!(is_circle(&circle) && !is_circle(&flags[0]));
-        assert_eq!(bands(&circle), ["blue", "red", "blue"]);
+        assert!(!is_flag(&circle), "{:?}", bands(&circle));
         let turned = image::imageops::rotate180(&flags[0]);
         assert_eq!((bands(&turned), is_flag(&turned)), (["red", "white", "blue"], false));
         let upright = image::imageops::rotate90(&flags[0]);
