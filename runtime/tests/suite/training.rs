@@ -9,7 +9,7 @@ use easel_runtime::trainer::{Ended, TrainerError, run_training};
 use easel_runtime::worker::Shutdown;
 use tokio::time::{sleep, timeout};
 
-use crate::support::{TrainingServer, lesson, lora_method, picture, reds, trainer_config};
+use crate::support::{DEMO, TrainingServer, lesson, lora_method, picture, reds, trainer_config};
 
 async fn trained(server: &TrainingServer, directory: &Path) -> Result<Ended, TrainerError> {
     run_training(&trainer_config(server, directory), &Shutdown::new()).await
@@ -24,11 +24,26 @@ async fn prepared(change: impl FnOnce(&mut TrainTask)) -> (TrainingServer, tempf
     (server, tempfile::tempdir().unwrap())
 }
 
+/// The header of safetensors, and where the numbers begin.
+fn header(file: &[u8]) -> (serde_json::Value, usize) {
+    let length = usize::try_from(u64::from_le_bytes(file[..8].try_into().unwrap())).unwrap();
+    (serde_json::from_slice(&file[8..8 + length]).unwrap(), 8 + length)
+}
+
 /// The metadata of stored safetensors.
 fn metadata(file: &[u8]) -> BTreeMap<String, String> {
-    let length = usize::try_from(u64::from_le_bytes(file[..8].try_into().unwrap())).unwrap();
-    let header: serde_json::Value = serde_json::from_slice(&file[8..8 + length]).unwrap();
-    serde_json::from_value(header["__metadata__"].clone()).unwrap()
+    serde_json::from_value(header(file).0["__metadata__"].clone()).unwrap()
+}
+
+/// The demo model, whose last bias is infinite, as that of a training that diverged.
+fn without_an_end() -> Vec<u8> {
+    let mut file = std::fs::read(DEMO).unwrap();
+    let (header, data) = header(&file);
+    let offsets = &header["model.diffusion_model.out.2.bias"]["data_offsets"];
+    let bias = data + usize::try_from(offsets[0].as_u64().unwrap()).unwrap();
+    let infinity: u16 = 0x7c00;
+    file[bias..bias + 2].copy_from_slice(&infinity.to_le_bytes());
+    file
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -178,21 +193,14 @@ async fn what_fails_is_named_with_its_remedy() {
         assert!(!text.contains("work/dataset"), "{name}: {text}");
     }
 
-    // Adapters so strong that what two of them multiply is beyond f32: norms forgive anything less.
-    let (server, directory) = prepared(|task| {
-        let TrainMethod::Lora { rank, alpha, attention_only, dropout, .. } = &mut task.method else {
-            panic!("{:?}", task.method)
-        };
-        (*rank, *alpha, *attention_only, *dropout) = (1, 1e30, false, 0.0);
-        let settings = &mut task.hyperparameters;
-        (settings.learning_rate, settings.max_gradient_norm) = (10.0, 1e6);
-        (settings.warmup_steps, settings.text_encoder_learning_rate) = (0, None);
-        task.samples = None;
-    })
-    .await;
+    let (server, directory) = (TrainingServer::start().await, tempfile::tempdir().unwrap());
+    reds(&server);
+    let mut task = lesson(&server, lora_method());
+    (task.base, task.samples) = (vec![server.base("broken.safetensors", &without_an_end())], None);
+    server.task(task);
     let error = trained(&server, directory.path()).await.unwrap_err();
-    assert_eq!((error.reason(), error.retriable()), ("TrainingDiverged", false), "{error}");
-    assert!(error.report().message.contains("lower the learning rate"), "{error}");
+    assert_eq!((error.reason(), error.retriable()), ("NotFiniteWeights", false), "{error}");
+    assert!(error.report().message.contains("out.2.bias"), "{error}");
 
     let (server, directory) = prepared(|task| task.concepts[0].dataset = "empty".to_owned()).await;
     server.item("empty", "off.png", None, |item| item.enabled = false);

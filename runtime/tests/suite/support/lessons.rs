@@ -13,7 +13,7 @@ use easel_runtime::trainer::TrainerConfig;
 
 use super::training::TrainingServer;
 
-const DEMO: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/demo-model/easel-demo.safetensors");
+pub const DEMO: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/demo-model/easel-demo.safetensors");
 
 /// A PNG of one colour.
 pub fn picture(width: u32, height: u32, colour: [u8; 3]) -> Vec<u8> {

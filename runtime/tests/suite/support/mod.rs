@@ -14,7 +14,7 @@ mod worker;
 pub use facade::FakeFacade;
 pub use files::{demo_model, file_of, filled, lora, sha256_hex, tiny_checkpoint, with_header};
 pub use hub::{COMMIT, Holdings, Hub, VERSION};
-pub use lessons::{check_config, lesson, lora as lora_method, picture, reds, trainer_config};
+pub use lessons::{DEMO, check_config, lesson, lora as lora_method, picture, reds, trainer_config};
 pub use origin::{Origin, Reply};
 pub use poll::eventually;
 pub use ranged::{Fault, RangedServer};
