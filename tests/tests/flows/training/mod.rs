@@ -3,5 +3,6 @@
 
 mod by_kubectl;
 mod by_rest;
+mod data_sets;
 mod going_on;
 mod steps;
