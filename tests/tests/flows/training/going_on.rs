@@ -1,11 +1,12 @@
 //! A run that is killed, drained or suspended goes on where it was; Kueue holds and releases it by the Job's `suspend`.
 
-use easel_tests::objects::condition;
+use easel_tests::objects::{condition, easel_api};
 use easel_tests::tenant::{Tenant, with_tenant};
+use easel_tests::wait::{until, when};
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{Api, DeleteParams, EvictParams, Patch, PatchParams};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::steps::{base, complete, upload_flags};
 
@@ -43,9 +44,29 @@ async fn losses(tenant: &Tenant, name: &str) -> anyhow::Result<Vec<String>> {
 }
 
 async fn suspend(tenant: &Tenant, name: &str, suspend: bool) -> anyhow::Result<()> {
-    let api = easel_tests::objects::easel_api(&tenant.client, &tenant.namespace, "TrainingJob");
+    let api = easel_api(&tenant.client, &tenant.namespace, "TrainingJob");
     let patch = Patch::Merge(json!({"spec": {"suspend": suspend}}));
     api.patch(name, &PatchParams::default(), &patch).await?;
+    Ok(())
+}
+
+/// What a run has left: its losses, and the hash of its weights, names included.
+async fn outcome(tenant: &Tenant, name: &str) -> anyhow::Result<(Vec<String>, Value)> {
+    complete(tenant, name, 300).await;
+    let model = tenant.wait_ready("Model", name, 60).await;
+    Ok((losses(tenant, name).await?, model.data["status"]["files"][0]["sha256"].clone()))
+}
+
+/// Deletes the TrainingJob and the Model that it made.
+async fn forget(tenant: &Tenant, name: &str) -> anyhow::Result<()> {
+    for kind in ["TrainingJob", "Model"] {
+        let api = easel_api(&tenant.client, &tenant.namespace, kind);
+        api.delete(name, &DeleteParams::default()).await?;
+        until(&format!("{kind} {name} to be gone"), 60, || async {
+            when(api.get_opt(name).await?.is_some(), |found| !found)
+        })
+        .await;
+    }
     Ok(())
 }
 
@@ -55,49 +76,40 @@ async fn a_killed_drained_and_suspended_run_ends_as_if_nothing_had_happened() {
         base(&tenant).await?;
         tenant.apply(DATASET).await?;
         upload_flags(&tenant, "flag").await?;
-        tenant.apply(&job("disturbed", "")).await?;
-        at_step(&tenant, "disturbed", 10).await;
+        tenant.apply(&job("run", "")).await?;
+        let smooth = outcome(&tenant, "run").await?;
+        assert_eq!(smooth.0.len(), 61, "a head and a line for each step");
+        forget(&tenant, "run").await?;
+
+        tenant.apply(&job("run", "")).await?;
+        at_step(&tenant, "run", 10).await;
         let pods: Api<Pod> = Api::namespaced(tenant.client.clone(), &tenant.namespace);
-        let of_run = "easel.dev/training-job=disturbed";
+        let of_run = "easel.dev/training-job=run";
         let killed = tenant.pods(of_run).await?;
         for pod in &killed {
             pods.delete(pod, &DeleteParams::default().grace_period(0)).await?;
         }
-        at_step(&tenant, "disturbed", 20).await;
+        at_step(&tenant, "run", 20).await;
         let drained = tenant.pods(of_run).await?;
         assert!(drained.iter().all(|pod| !killed.contains(pod)), "{drained:?} goes on for {killed:?}");
         for pod in &drained {
             // As `kubectl drain` does.
             pods.evict(pod, &EvictParams::default()).await?;
         }
-        at_step(&tenant, "disturbed", 30).await;
+        at_step(&tenant, "run", 30).await;
         let held = tenant.pods(of_run).await?;
         assert!(held.iter().any(|pod| !drained.contains(pod)), "{held:?} goes on for {drained:?}");
-        suspend(&tenant, "disturbed", true).await?;
+        suspend(&tenant, "run", true).await?;
         tenant
-            .wait_for("TrainingJob", "disturbed", "is Suspended", 60, |object| {
+            .wait_for("TrainingJob", "run", "is Suspended", 60, |object| {
                 condition(object, "Suspended").status == "True"
             })
             .await;
-        tenant.apply(&job("smooth", "")).await?;
-        complete(&tenant, "smooth", 300).await;
-        suspend(&tenant, "disturbed", false).await?;
-        complete(&tenant, "disturbed", 300).await;
+        suspend(&tenant, "run", false).await?;
+        let disturbed = outcome(&tenant, "run").await?;
         let last = tenant.pods(of_run).await?;
-        assert!(
-            !last.is_empty() && last.iter().any(|pod| !held.contains(pod)),
-            "{last:?} goes on for {held:?}"
-        );
-
-        let (one, other) = (losses(&tenant, "smooth").await?, losses(&tenant, "disturbed").await?);
-        assert_eq!(one.len(), 61, "a head and a line for each step");
-        assert_eq!(one, other);
-        let mut hashes = Vec::new();
-        for name in ["smooth", "disturbed"] {
-            let model = tenant.wait_ready("Model", name, 60).await;
-            hashes.push(model.data["status"]["files"][0]["sha256"].clone());
-        }
-        assert_eq!(hashes[0], hashes[1], "the same numbers, bit for bit");
+        assert!(last.iter().any(|pod| !held.contains(pod)), "{last:?} goes on for {held:?}");
+        assert_eq!(smooth, disturbed, "the same numbers, bit for bit");
         Ok(())
     })
     .await;
