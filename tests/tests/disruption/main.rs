@@ -1,6 +1,8 @@
 //! Processes die in the middle: nothing that was accepted is lost, nothing is done twice.
 //! These tests disturb the whole release, so they run alone, one after the other.
 
+mod volumes;
+
 use easel_tests::objects::last_failure;
 use easel_tests::tenant::{Tenant, with_tenant};
 use easel_tests::wait::{Seen, until};
